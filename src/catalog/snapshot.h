@@ -1,0 +1,132 @@
+// What a compute node knows of one logical database: relations, their placement, and what functions and
+// views hide sharded tables. A Snapshot is immutable; a new one is built after every change of the catalog
+// and swapped by pointer, so a statement sees one state from planning to execution. Any thread may read it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace decan::catalog {
+
+enum class Placement { kSharded, kBroadcast, kSingle };
+enum class Algorithm { kHash, kRange, kList };
+
+// What a name in FROM stands for.
+enum class RelationKind { kTable, kView, kMaterializedView, kSequence, kForeignTable, kCompositeType, kIndex };
+
+struct Column {
+  std::string name;  // as in pg_attribute, unquoted
+  int16_t attnum = 0;
+  Oid type = 0;
+  int32_t typmod = -1;
+  Oid collation = 0;        // 0 when the type has none
+  bool c_ordered = false;   // text-like column whose collation orders as memcmp on UTF-8 (C, POSIX, C.UTF-8)
+  bool not_null = false;
+  bool has_default = false; // DEFAULT, GENERATED or identity
+  bool is_identity = false;
+  bool is_generated = false;
+  bool default_is_volatile = false;  // the default has to be evaluated once for broadcast tables
+  std::string default_sql;  // pg_get_expr text; empty without default
+};
+
+// One leaf of the partition tree; `group` tables share the bucket numbering and the bucket's unit.
+struct Bucket {
+  UnitId unit;
+  // kHash: key belongs here when partition_hash(key) % modulus == remainder.
+  uint32_t modulus = 0;
+  uint32_t remainder = 0;
+  // kRange: [lower, upper) per key column, in the column type's binary (send) format; nullopt = MINVALUE / MAXVALUE.
+  std::vector<std::optional<std::string>> lower, upper;
+  // kList: values in binary format; accepts_null for a list that names NULL.
+  std::vector<std::string> values;
+  bool accepts_null = false;
+  bool is_default = false;
+};
+
+struct ShardGroup {
+  GroupId id;
+  Algorithm algorithm = Algorithm::kHash;
+  std::vector<Oid> key_types;    // types of the key columns, in key order
+  std::vector<Bucket> buckets;   // index = BucketId
+};
+
+struct Relation {
+  Oid oid = 0;               // on the home unit
+  std::string schema, name;  // unquoted
+  RelationKind kind = RelationKind::kTable;
+  Placement placement = Placement::kSingle;
+  UnitId unit;               // kSingle: where it lives
+  const ShardGroup* group = nullptr;   // kSharded
+  std::vector<int16_t> key_attnums;    // kSharded: attnums of the key columns, in key order
+  std::vector<Column> columns;         // filled for kSharded and kBroadcast; empty for single tables
+  std::vector<std::vector<int16_t>> unique_keys;  // attnums of primary key and unique constraints/indexes
+  // Leaves may be addressed by name only where nothing that lives on the parent matters: no row security,
+  // no statement triggers (docs/architecture.md, placement).
+  bool leaf_addressable = false;
+  bool has_row_triggers = false;
+  bool has_row_security = false;
+  // A view (or materialized view) that reads a sharded table, directly or through other views: its body would
+  // see only one unit's rows. Empty when harmless, else the name of a sharded table it reads.
+  std::string hides_sharded;
+  // A view over single or broadcast tables: the unit that can answer it (home), or any when only broadcast.
+  bool reads_only_broadcast = false;
+
+  const Column* column(std::string_view column_name) const;
+  // Quoted, schema-qualified name of the leaf of a bucket, e.g. decan_shard.orders_16402_7.
+  const std::string& leaf(BucketId bucket) const { return leaf_names[bucket.value]; }
+  std::vector<std::string> leaf_names;  // index = BucketId; empty unless kSharded
+};
+
+// A function whose body touches a sharded table (found by its text), or that can not be analysed.
+struct HiddenFunction {
+  std::string schema, name;
+  std::string sharded_table;
+};
+
+class Snapshot {
+ public:
+  uint64_t version = 0;   // grows by one with every reload that changed something; unique in the process
+  int64_t epoch = 0;      // decan.map.epoch of this database: placement's own version, checked by units
+  std::string database;
+  uint32_t unit_count = 0;
+  UnitId home;
+  Oid database_oid = 0;
+  bool database_c_ordered = false;  // the database's default collation orders as memcmp on UTF-8
+  std::vector<std::unique_ptr<ShardGroup>> groups;
+
+  // `schema` empty: looks along `search_path` (already expanded: no "$user"; pg_catalog is searched first
+  // unless listed). Returns nullptr for system relations and unknown names: they go to the home unit.
+  const Relation* find(std::string_view schema, std::string_view name,
+                       const std::vector<std::string>& search_path) const;
+  const Relation* find_exact(std::string_view schema, std::string_view name) const;
+  const Relation* find_by_oid(Oid oid) const;
+  // nullptr when no function of that name (in that schema, or in any when empty) hides a sharded table.
+  const HiddenFunction* hidden_function(std::string_view schema, std::string_view name) const;
+  // Marked volatile in pg_proc: user functions by name (any overload), for broadcast writes.
+  bool is_volatile_function(std::string_view schema, std::string_view name) const;
+  bool has_sharded() const { return !groups.empty(); }
+  const std::vector<std::unique_ptr<Relation>>& relations() const { return relations_; }
+
+  void add(std::unique_ptr<Relation> relation);
+  void add_hidden_function(HiddenFunction function);
+  void add_volatile_function(std::string schema, std::string name);
+
+ private:
+  std::vector<std::unique_ptr<Relation>> relations_;
+  std::map<std::string, std::map<std::string, const Relation*, std::less<>>, std::less<>> by_schema_;
+  std::unordered_map<Oid, const Relation*> by_oid_;
+  std::map<std::string, std::vector<HiddenFunction>, std::less<>> hidden_functions_;
+  std::map<std::string, std::vector<std::string>, std::less<>> volatile_functions_;
+};
+
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace decan::catalog

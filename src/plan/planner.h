@@ -1,0 +1,67 @@
+// SQL text -> Plans. Pure: no I/O, no clock; any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "plan/plan.h"
+
+namespace decan::plan {
+
+// What besides its text decides what a statement means.
+struct Context {
+  catalog::SnapshotPtr catalog;
+  std::vector<std::string> search_path;   // expanded
+  std::string role;
+  bool standard_conforming_strings = true;
+  const std::vector<std::string>* temp_relations = nullptr;  // names of the session's temporary relations (on home)
+};
+
+struct PlannedStatement {
+  PlanPtr plan;
+  uint32_t offset = 0, bytes = 0;  // its text within the whole string, without the trailing ';'
+};
+
+// Parses and plans a string of statements. An Error means that nothing can be planned at all (42601 with the position
+// in `position_out`, from 1, in characters, 0 when unknown). What is understood but can not be done exactly comes back as a
+// plan with Action::kRefuse. `parameter_types` are those of a Parse message (0 = unspecified).
+// `tpl` may be null; when given (one statement, literals lifted) the plan refers to its literals by ordinal.
+Result<std::vector<PlannedStatement>> plan_statements(std::string_view sql, const sql::Template* tpl,
+                                                      std::span<const Oid> parameter_types, const Context& context,
+                                                      uint32_t* position_out);
+
+// A bound parameter as it came from the client.
+struct ParameterValue {
+  bool is_null = false;
+  bool is_binary = false;
+  Oid type = 0;                 // declared or described; 0 unknown
+  std::string_view bytes;
+};
+
+// The values of one execution.
+struct Values {
+  std::string_view sql;                        // the statement's own text
+  const sql::Template* tpl = nullptr;          // null when planned as exact text
+  std::span<const ParameterValue> parameters;
+};
+
+struct UnitTarget {
+  UnitId unit;
+  std::optional<BucketId> bucket;       // set when exactly one bucket of this unit is addressed
+  std::vector<uint32_t> insert_rows;    // kInsertRows: which rows
+};
+
+// Routes one execution. Empty targets: the condition can not be true for any bucket (e.g. key = NULL); then the statement
+// runs on any one unit, where it finds nothing. Errors: those of an invalid key literal (22P02 …) are not raised here, since
+// the server may evaluate in another order: such statements go to every unit; but INSERT rows whose key is unknown
+// to us raise 0A000 with a hint.
+Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
+
+// The text to send to a target: leaf names spliced in for a single bucket, guarded_sql for several, INSERT rows picked.
+std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count);
+
+}  // namespace decan::plan
