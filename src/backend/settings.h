@@ -1,0 +1,37 @@
+// The settings of a session as statements that establish them. A unit connection remembers which Settings it has; before
+// another session uses it the difference is applied, so state follows the session and never leaks to the next one.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace decan::backend {
+
+// Immutable; shared by a session and the connections it has used, so equality is mostly pointer equality.
+class Settings {
+ public:
+  using Map = std::map<std::string, std::string, std::less<>>;   // canonical name -> "SET name TO …"
+  Settings() = default;
+  explicit Settings(Map statements) : statements_(std::move(statements)) {}
+  const Map& statements() const { return statements_; }
+  bool same_as(const Settings& other) const { return this == &other || statements_ == other.statements_; }
+
+ private:
+  Map statements_;
+};
+
+using SettingsPtr = std::shared_ptr<const Settings>;
+
+// Statements (separated by ';') that turn a connection with `from` into one with `to`; empty when nothing differs. The role
+// is reset first and set last, because it decides what may be set.
+std::string settings_difference(const Settings& from, const Settings& to);
+
+std::string quote_identifier(std::string_view name);
+std::string quote_literal(std::string_view value);   // safe with standard_conforming_strings on or off
+
+// Name as in RESET: "timezone", "role", "session authorization", "\"my.var\"" … quoted where needed.
+std::string setting_name_sql(std::string_view name);
+
+}  // namespace decan::backend

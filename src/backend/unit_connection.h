@@ -1,0 +1,167 @@
+// One connection to a storage unit: wire state, the queue of replies it still owes, the settings and prepared statements it
+// has. Lives on one loop. Used by one session at a time; whoever holds it may read and write, nobody else.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "async/stream.h"
+#include "async/task.h"
+#include "auth/scram.h"
+#include "backend/settings.h"
+#include "base/byte_buffer.h"
+#include "base/error.h"
+#include "base/ids.h"
+#include "meta/topology.h"
+#include "wire/message.h"
+
+namespace decan::backend {
+
+// Who a connection is logged in as.
+struct Identity {
+  std::string role;
+  std::string database;
+  std::shared_ptr<const auth::PassThroughKeys> keys;   // from the client's own login
+  std::string password;                                // service sessions
+};
+
+// A statement's text as units prepare it: one per distinct text and parameter types on a loop.
+struct UnitStatement {
+  uint64_t id = 0;                // names the prepared statement on every connection of the loop
+  std::string sql;
+  std::vector<Oid> parameter_types;
+  std::string name() const { return "decan_" + std::to_string(id); }
+};
+using UnitStatementPtr = std::shared_ptr<const UnitStatement>;
+
+// A reply that the unit owes, in order. Anything else that comes in closes the connection.
+struct Expected {
+  enum class Kind : uint8_t {
+    kLocal,              // no reply: bytes of ours that belong at this place of the client's stream
+    kParse, kBind, kDescribeStatement, kDescribePortal, kExecute, kClose,
+    kSync,               // ReadyForQuery after a Sync
+    kQuery,              // everything up to ReadyForQuery after a simple Query
+  };
+  Kind kind;
+  bool visible = true;         // forwarded to the client
+  UnitStatementPtr statement;  // kParse: prepared when the reply is ParseComplete
+  std::string local;           // kLocal
+};
+
+class UnitConnection {
+ public:
+  using Ptr = std::unique_ptr<UnitConnection>;
+  static constexpr size_t kReadBytes = 16 * 1024;
+
+  // Connects and logs in. Errors: 08006 when the unit does not answer, else the unit's own (28P01, 3D000, 53300 …).
+  static async::Task<Result<Ptr>> open(async::Loop& loop, meta::UnitRecord record, UnitId unit, Identity identity,
+                                       async::TimePoint deadline);
+  ~UnitConnection();
+
+  UnitId unit() const { return unit_; }
+  const std::string& unit_name() const { return record_.name; }
+  const Identity& identity() const { return identity_; }
+  async::Stream& stream() { return *stream_; }
+  uint32_t pid() const { return pid_; }
+  async::TimePoint opened_at() const { return opened_at_; }
+  const std::map<std::string, std::string, std::less<>>& parameters() const { return parameters_; }
+
+  // --- sending: fill out(), push what is expected, flush ---
+  std::string& out() { return out_; }
+  wire::Writer writer() { return wire::Writer(out_); }
+  void expect(Expected::Kind kind, bool visible) { expected_.push_back({kind, visible, {}, {}}); }
+  void expect(Expected expected) { expected_.push_back(std::move(expected)); }
+  async::Task<Status> flush();
+
+  // --- receiving ---
+  std::list<Expected>& expected() { return expected_; }
+  ByteBuffer& input() { return input_; }
+  // Reads more; an error closes the connection (`broken`).
+  async::Task<Status> fill(size_t least = kReadBytes);
+  // Next whole frame; views die at the next fill(). Consume it with consume_frame().
+  struct Frame {
+    char type;
+    std::string_view body;
+    size_t bytes() const { return wire::kHeaderBytes + body.size(); }
+  };
+  async::Task<Result<Frame>> next_frame();
+  void consume_frame(const Frame& frame) { input_.consume(frame.bytes()); }
+  // Book-keeping for messages that may come at any time; true when `frame` was one (N is left to the caller).
+  Status note_parameter(std::string_view body);
+
+  // --- whole exchanges, hidden from the client ---
+  struct TextResult {
+    std::vector<std::string> columns;
+    std::vector<std::vector<std::optional<std::string>>> rows;
+    std::string tag;
+  };
+  // Simple query; one result per statement. An error of the unit comes back as Error after ReadyForQuery was read; the
+  // connection stays usable unless broken().
+  async::Task<Result<std::vector<TextResult>>> query(std::string sql, size_t max_bytes = 64u << 20);
+  // Makes the connection's settings those of `wanted`.
+  async::Task<Status> apply(SettingsPtr wanted);
+  const SettingsPtr& applied() const { return applied_; }
+  void set_applied(SettingsPtr settings) { applied_ = std::move(settings); }
+
+  // --- prepared statements ---
+  // True when `statement` is prepared here; marks it as just used.
+  bool has_prepared(const UnitStatement& statement);
+  void note_prepared(const UnitStatementPtr& statement);
+  void forget_prepared(const UnitStatement& statement);
+  void forget_all_prepared();
+  // Appends Close messages (hidden) for the least recently used statements beyond `limit`.
+  void evict_prepared(size_t limit);
+
+  // --- state ---
+  char tx_status() const { return tx_status_; }
+  void set_tx_status(char status) { tx_status_ = status; }
+  bool broken() const { return broken_; }
+  void mark_broken() { broken_ = true; }
+  // Nothing owed, no transaction: may serve another session.
+  bool is_clean() const { return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_; }
+  // Holds state that can not be undone by settings (temporary tables, advisory locks, …): closed instead of reused.
+  void mark_dirty() { dirty_ = true; }
+
+  // Asks the unit to cancel what runs here, through a connection of its own. Ends when the unit has closed it.
+  static async::Task<void> cancel(async::Loop& loop, meta::UnitRecord record, uint32_t pid, std::string key);
+  const std::string& cancel_key() const { return cancel_key_; }
+  const meta::UnitRecord& record() const { return record_; }
+
+  async::TimePoint idle_since{};
+
+ private:
+  UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity);
+  async::Task<Status> log_in(async::TimePoint deadline);
+  async::Task<Status> start_tls();
+  async::Task<Status> authenticate(const wire::Authentication& request, std::unique_ptr<auth::ScramClient>& scram);
+  Error with_unit(Error error) const;
+
+  meta::UnitRecord record_;
+  UnitId unit_;
+  Identity identity_;
+  std::unique_ptr<async::Stream> stream_;
+  std::string out_;
+  ByteBuffer input_{kReadBytes};
+  std::list<Expected> expected_;
+  std::map<std::string, std::string, std::less<>> parameters_;
+  uint32_t pid_ = 0;
+  std::string cancel_key_;
+  async::TimePoint opened_at_{};
+  SettingsPtr applied_;
+  char tx_status_ = 'I';
+  bool broken_ = false;
+  bool dirty_ = false;
+  std::list<uint64_t> prepared_order_;   // front = least recently used
+  std::unordered_map<uint64_t, std::list<uint64_t>::iterator> prepared_;
+};
+
+using UnitConnectionPtr = UnitConnection::Ptr;
+
+}  // namespace decan::backend

@@ -1,0 +1,257 @@
+#include "exec/relay.h"
+
+#include <charconv>
+
+namespace decan::exec {
+
+using async::Task;
+using backend::Expected;
+using Kind = backend::Expected::Kind;
+
+namespace {
+
+constexpr size_t kStreamAbove = 32 * 1024;   // rows larger than this are forwarded in pieces
+
+uint64_t count_of_tag(std::string_view tag) {
+  const size_t space = tag.rfind(' ');
+  uint64_t count = 0;
+  if (space != std::string_view::npos) std::from_chars(tag.data() + space + 1, tag.data() + tag.size(), count);
+  return count;
+}
+
+}  // namespace
+
+Task<Result<RelayOutcome>> Relay::run() {
+  auto& expected = unit_.expected();
+  while (!expected.empty()) {
+    if (expected.front().kind == Kind::kLocal) {
+      if (expected.front().visible) client_.out() += expected.front().local;
+      expected.pop_front();
+      continue;
+    }
+    auto stepped = co_await step();
+    if (!stepped) co_return fail(stepped.error());
+    if (*stepped == Step::kStop) co_return outcome_;
+    if (*stepped == Step::kNeedMore) {
+      if (auto relieved = co_await client_.relieve(); !relieved) co_return fail(relieved.error());
+      if (auto filled = co_await unit_.fill(); !filled) co_return fail(filled.error());
+    }
+  }
+  co_return outcome_;
+}
+
+// Bytes of the whole frames at the front of `in` that need no look: rows, and what surrounds them in a simple query.
+size_t Relay::plain_frames(std::string_view in, bool query) const {
+  size_t at = 0;
+  while (in.size() - at >= wire::kHeaderBytes) {
+    const char type = in[at];
+    if (type != 'D' && type != 'd' && !(query && type == 'I')) break;
+    const auto* p = reinterpret_cast<const unsigned char*>(in.data()) + at + 1;
+    const size_t length = (size_t{p[0]} << 24) | (size_t{p[1]} << 16) | (size_t{p[2]} << 8) | p[3];
+    if (length < 4 || in.size() - at < 1 + length) break;
+    at += 1 + length;
+  }
+  return at;
+}
+
+Task<Result<Relay::Step>> Relay::step() {
+  const std::string_view in = unit_.input().readable();
+  const Expected& front = unit_.expected().front();
+  if (pass_left_ > 0) {
+    const size_t n = std::min(pass_left_, in.size());
+    if (n == 0) co_return Step::kNeedMore;
+    if (auto sent = co_await client_.forward(in.substr(0, n)); !sent) co_return fail(sent.error());
+    unit_.input().consume(n);
+    pass_left_ -= n;
+    co_return Step::kContinue;
+  }
+  if (front.kind == Kind::kQuery || front.kind == Kind::kExecute) {
+    if (const size_t n = plain_frames(in, front.kind == Kind::kQuery); n > 0) {
+      if (front.visible) {
+        outcome_.sent_rows = true;
+        if (auto sent = co_await client_.forward(in.substr(0, n)); !sent) co_return fail(sent.error());
+      }
+      unit_.input().consume(n);
+      co_return Step::kContinue;
+    }
+  }
+  const auto header = wire::decode_header(in, wire::kMaxMessageBytes);
+  if (!header) {
+    unit_.mark_broken();
+    co_return fail(header.error());
+  }
+  if (!*header) co_return Step::kNeedMore;
+  const size_t frame_bytes = wire::kHeaderBytes + (*header)->body_bytes;
+  if (in.size() < frame_bytes) {
+    const bool row = (*header)->type == 'D' || (*header)->type == 'd';
+    if (row && frame_bytes > kStreamAbove && front.visible &&
+        (front.kind == Kind::kQuery || front.kind == Kind::kExecute)) {
+      outcome_.sent_rows = true;
+      pass_left_ = frame_bytes;
+      co_return Step::kContinue;
+    }
+    if (auto filled = co_await unit_.fill(frame_bytes - in.size()); !filled) co_return fail(filled.error());
+    co_return Step::kContinue;
+  }
+  auto result = co_await special(**header, in.substr(0, frame_bytes));
+  if (result) unit_.input().consume(frame_bytes);
+  co_return result;
+}
+
+std::unexpected<Error> Relay::unexpected(char type) {
+  unit_.mark_broken();
+  return fail(sqlstate::kProtocolViolation, "unexpected message from storage unit \"" + unit_.unit_name() + "\"",
+              "Message type " + std::to_string(static_cast<int>(type)) + ".", "The connection to the unit was closed.");
+}
+
+// The reply of the expected kind has come whole.
+Status Relay::finished(Kind a, Kind b) {
+  auto& expected = unit_.expected();
+  const Kind kind = expected.front().kind;
+  if (kind != a && kind != b) return unexpected('?');
+  if (kind == Kind::kQuery) return {};   // ends with ReadyForQuery only
+  if (kind == Kind::kParse && expected.front().statement) unit_.note_prepared(expected.front().statement);
+  expected.pop_front();
+  return {};
+}
+
+Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string_view frame) {
+  const std::string_view body = frame.substr(wire::kHeaderBytes);
+  const bool visible = client_sees();
+  const Kind kind = unit_.expected().front().kind;
+  Status done;
+  bool forward = visible;
+  switch (header.type) {
+    case '1': done = finished(Kind::kParse, Kind::kParse); break;
+    case '2': done = finished(Kind::kBind, Kind::kBind); break;
+    case '3': done = finished(Kind::kClose, Kind::kClose); break;
+    case 't':
+    case 'T':
+    case 'n': {
+      forward = false;
+      const bool statement = kind == Kind::kDescribeStatement;
+      if (kind != Kind::kQuery && kind != Kind::kDescribePortal && !statement) co_return unexpected(header.type);
+      if (auto told = co_await describe(header.type, frame, visible); !told) co_return fail(told.error());
+      if (header.type != 't' && kind != Kind::kQuery) unit_.expected().pop_front();
+      break;
+    }
+    case 'C':
+      outcome_.rows += count_of_tag(wire::decode_command_complete(body).value_or(""));
+      if (visible) outcome_.sent_rows = true;
+      done = finished(Kind::kExecute, Kind::kQuery);
+      break;
+    case 'I':
+    case 's': done = finished(Kind::kExecute, Kind::kQuery); break;
+    case 'H':
+    case 'c':
+      if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      if (visible) outcome_.sent_rows = true;
+      break;
+    case 'G':
+      if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      if (auto sent = co_await client_.forward(frame); !sent) co_return fail(sent.error());
+      outcome_.copy_in = true;
+      co_return Step::kStop;
+    case 'D':
+    case 'd':
+      if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      break;
+    case 'E':
+      forward = false;
+      done = take_error(body);
+      break;
+    case 'N': {
+      auto fields = wire::decode_error(body);
+      if (!fields) co_return unexpected('N');
+      forward = false;
+      if (visible) {
+        if (hooks_.logical_names) hooks_.logical_names(*fields);
+        client_.writer().notice(*fields);
+      }
+      break;
+    }
+    case 'S':
+      done = unit_.note_parameter(body);
+      if (done && visible && hooks_.parameter_changed) {
+        const auto status = wire::decode_parameter_status(body);
+        hooks_.parameter_changed(status->first, status->second);
+      }
+      break;
+    case 'A': forward = false; break;   // unit connections never listen: notifications come by the hub
+    case 'Z':
+      forward = false;
+      done = ready(body);
+      break;
+    default: co_return unexpected(header.type);
+  }
+  if (!done) {
+    unit_.mark_broken();
+    co_return fail(done.error());
+  }
+  if (forward) {
+    if (auto sent = co_await client_.forward(frame); !sent) co_return fail(sent.error());
+  }
+  co_return Step::kContinue;
+}
+
+Task<Status> Relay::describe(char type, std::string_view frame, bool visible) {
+  if (!visible) co_return Status{};
+  const std::string_view body = frame.substr(wire::kHeaderBytes);
+  if (!hooks_.home_type || type == 'n') co_return co_await client_.forward(frame);
+  if (type == 't') {
+    auto types = wire::decode_parameter_description(body);
+    if (!types) co_return fail(types.error());
+    for (Oid& oid : *types) {
+      if (oid < kFirstUserOid) continue;
+      auto mapped = co_await hooks_.home_type(unit_.unit(), oid);
+      if (!mapped) co_return fail(mapped.error());
+      oid = *mapped;
+    }
+    client_.writer().parameter_description(*types);
+    co_return Status{};
+  }
+  auto description = wire::decode_row_description(body);
+  if (!description) co_return fail(description.error());
+  for (auto& field : description->fields) {
+    field.table = 0;   // object ids of tables differ between units
+    field.attnum = 0;
+    if (field.type < kFirstUserOid) continue;
+    auto mapped = co_await hooks_.home_type(unit_.unit(), field.type);
+    if (!mapped) co_return fail(mapped.error());
+    field.type = *mapped;
+  }
+  client_.writer().row_description(*description);
+  co_return Status{};
+}
+
+// After an error the unit skips everything up to the next Sync, or to the end of the simple query.
+Status Relay::take_error(std::string_view body) {
+  auto fields = wire::decode_error(body);
+  if (!fields) return fail(fields.error());
+  auto& expected = unit_.expected();
+  if (!outcome_.error) {
+    outcome_.hidden_failed = !expected.front().visible;
+    if (hooks_.logical_names) hooks_.logical_names(*fields);
+    outcome_.error = std::move(*fields);
+  }
+  if (const auto& front = expected.front(); front.kind == Kind::kBind || front.kind == Kind::kExecute) {
+    // The statement may have become unusable (its table changed): prepare it anew next time.
+    if (front.statement) unit_.forget_prepared(*front.statement);
+  }
+  while (!expected.empty() && expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery) {
+    expected.pop_front();
+  }
+  return {};
+}
+
+Status Relay::ready(std::string_view body) {
+  const auto status = wire::decode_ready_for_query(body);
+  if (!status) return fail(status.error());
+  auto& expected = unit_.expected();
+  if (expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery) return unexpected('Z');
+  expected.pop_front();
+  unit_.set_tx_status(*status);
+  return {};
+}
+
+}  // namespace decan::exec
