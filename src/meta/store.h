@@ -1,6 +1,7 @@
-// The metadata store: a small versioned key-value store with compare-and-swap, watches and leases. Keys are paths
-// ("units/ds_0"). Every write gets the next revision of the whole store. One machine: a SQLite file (meta/sqlite_store.h).
-// Calls block for a few milliseconds at most: on an event loop, run them on the blocking pool. Any thread.
+// The metadata store: a small versioned key-value store with compare-and-swap, watches and leases. Keys are
+// paths ("units/ds_0"). Every write gets the next revision of the whole store. One machine: a SQLite file
+// (meta/sqlite_store.h). Calls block for a few milliseconds at most: on an event loop, run them on the
+// blocking pool. Any thread.
 #pragma once
 
 #include <chrono>
@@ -19,14 +20,15 @@ namespace decan::meta {
 
 struct Entry {
   std::string key, value;
-  int64_t mod_revision = 0;      // revision of the last write of this key
+  int64_t mod_revision = 0;  // revision of the last write of this key
 };
 
 struct Operation {
   enum class Kind { kPut, kDelete } kind = Kind::kPut;
-  std::string key, value;
-  std::optional<int64_t> expected_revision;   // compare: key's mod_revision must be this; 0 = key must not exist
-  std::optional<int64_t> lease;               // the key dies with this lease
+  std::string key = {}, value = {};
+  // Compare: the key's mod_revision must be this; 0 = the key must not exist.
+  std::optional<int64_t> expected_revision = {};
+  std::optional<int64_t> lease = {};  // the key dies with this lease
 };
 
 class Store {
@@ -40,8 +42,8 @@ class Store {
   virtual Result<int64_t> grant_lease(std::chrono::milliseconds ttl) = 0;
   virtual Status keep_alive(int64_t lease) = 0;
   virtual Status revoke(int64_t lease) = 0;
-  // Calls back (on the store's own thread) after changes below `prefix`, also those made by other processes, within
-  // 200 ms; changes may be coalesced. Stops when the returned handle dies.
+  // Calls back (on the store's own thread) after changes below `prefix`, also those made by other processes,
+  // within 200 ms; changes may be coalesced. Stops when the returned handle dies.
   using WatchHandle = std::shared_ptr<void>;
   virtual WatchHandle watch(std::string prefix, std::function<void(int64_t revision)> on_change) = 0;
 };

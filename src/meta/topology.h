@@ -1,4 +1,5 @@
-// What the metadata store says about the cluster's servers. Keys: units/<name> (JSON), cluster/home, cluster/id, variables/<name>.
+// What the metadata store says about the cluster's servers. Keys: units/<name> (JSON), cluster/home,
+// cluster/id, variables/<name>.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +13,24 @@ namespace decan::meta {
 
 // A storage unit: one PostgreSQL server and how Decan itself logs in to it.
 struct UnitRecord {
-  std::string name;             // ds_0
-  std::string host;             // host name, address, or absolute path of a Unix socket directory
+  std::string name;  // ds_0
+  std::string host;  // host name, address, or absolute path of a Unix socket directory
   uint16_t port = 5432;
-  std::string service_user;     // superuser of the unit; Decan's own sessions (catalog, recovery, listen)
+  std::string service_user;  // superuser of the unit; Decan's own sessions (catalog, recovery, listen)
   std::string service_password;
-  std::string database;         // database of REGISTER STORAGE UNIT; empty: the logical database's own name
+  std::string database;  // database of REGISTER STORAGE UNIT; empty: the logical database's own name
   bool tls = false;
-  uint32_t ordinal = 0;         // order of registration: UnitId within snapshots
-  std::vector<std::pair<std::string, std::string>> properties;   // maxPoolSize, …
-  bool embedded = false;        // created by `decan up`: the supervisor runs it
-  std::string data_directory;   // embedded only
+  uint32_t ordinal = 0;  // order of registration: UnitId within snapshots
+  std::vector<std::pair<std::string, std::string>> properties;  // maxPoolSize, …
+  bool embedded = false;       // created by `decan up`: the supervisor runs it
+  std::string data_directory;  // embedded only
 };
 
-Result<std::vector<UnitRecord>> load_units(Store& store);                        // by ordinal
-Status save_unit(Store& store, const UnitRecord& unit, bool must_not_exist);     // 42710 when it exists
-Status remove_unit(Store& store, std::string_view name);                         // 42704 when absent
+Result<std::vector<UnitRecord>> load_units(Store& store);                     // by ordinal
+Status save_unit(Store& store, const UnitRecord& unit, bool must_not_exist);  // 42710 when it exists
+Status remove_unit(Store& store, std::string_view name);                      // 42704 when absent
+Result<uint32_t> next_ordinal(Store& store);                                  // for a unit to be registered
+// 55000 when no home unit is set yet.
 Result<std::string> home_unit(Store& store);
 Status set_home_unit(Store& store, std::string_view name);
 std::string to_json(const UnitRecord& unit);

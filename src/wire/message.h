@@ -50,9 +50,9 @@ Result<std::optional<StartupPacket>> decode_startup(std::string_view in);
 struct Parse { std::string_view name, query; std::vector<Oid> parameter_types; };
 struct Bind {
   std::string_view portal, statement;
-  std::vector<int16_t> parameter_formats;                 // 0, 1 or as many as parameters
+  std::vector<int16_t> parameter_formats;                 // 0, 1 or as many as parameters; each 0 or 1
   std::vector<std::optional<std::string_view>> parameters;
-  std::vector<int16_t> result_formats;                    // 0, 1 or as many as columns
+  std::vector<int16_t> result_formats;                    // 0, 1 or as many as columns; each 0 or 1
   bool parameter_is_binary(size_t i) const;
 };
 struct Describe { char kind; std::string_view name; };    // 'S' or 'P'
@@ -63,6 +63,7 @@ struct SaslInitialResponse { std::string_view mechanism; std::optional<std::stri
 Result<std::string_view> decode_query(std::string_view body);
 Result<Parse> decode_parse(std::string_view body);
 Result<Bind> decode_bind(std::string_view body);
+Status decode_bind(std::string_view body, Bind& out);     // hot path: reuses the vectors of `out`
 Result<Describe> decode_describe(std::string_view body);
 Result<Close> decode_close(std::string_view body);
 Result<Execute> decode_execute(std::string_view body);
@@ -86,7 +87,8 @@ struct BackendKey { uint32_t pid; std::string_view key; };
 struct Notification { uint32_t pid; std::string_view channel, payload; };
 struct CopyStart { bool binary; std::vector<int16_t> formats; };
 
-// ErrorResponse and NoticeResponse: fields by their code letter (chapter 55.8), in order.
+// ErrorResponse and NoticeResponse: fields by their code letter (chapter 55.8), in order. decode_error refuses a
+// response without severity, SQLSTATE and text, and one with two fields of the same code.
 struct ErrorFields {
   std::vector<std::pair<char, std::string>> fields;
   std::string_view get(char code) const;     // empty when absent
@@ -103,15 +105,21 @@ Result<std::string_view> decode_command_complete(std::string_view body);
 Result<char> decode_ready_for_query(std::string_view body);        // 'I', 'T' or 'E'
 Result<std::pair<std::string_view, std::string_view>> decode_parameter_status(std::string_view body);
 Result<Authentication> decode_authentication(std::string_view body);
+// The mechanisms offered by an Authentication message with code 10 (SASL).
+Result<std::vector<std::string>> decode_sasl_mechanisms(std::string_view data);
 Result<BackendKey> decode_backend_key(std::string_view body);
 Result<Notification> decode_notification(std::string_view body);
 Result<CopyStart> decode_copy_start(std::string_view body);        // CopyInResponse, CopyOutResponse
 Result<std::vector<Oid>> decode_parameter_description(std::string_view body);
 
 // --- encoders: append one whole message to `out` ---
+// What can not be framed truthfully is not appended at all, and status() then tells why: 54000 (a message above
+// kMaxMessageBytes, or more than 65,535 items), 22021 (NUL inside a string). Whoever sends text or values
+// that may have grown asks status() before it waits for a reply. Texts of errors and notices are cut at a NUL.
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
+  Status status() const;
 
   // to a unit
   void startup(uint32_t protocol, std::span<const std::pair<std::string, std::string>> parameters);
@@ -130,7 +138,7 @@ class Writer {
   void copy_data(std::string_view data);
   void copy_done();
   void copy_fail(std::string_view reason);
-  void password(std::string_view data);                                       // PasswordMessage / SASLResponse
+  void password(std::string_view data);   // SASLResponse as it is; a PasswordMessage brings its own closing NUL
   void sasl_initial(std::string_view mechanism, std::string_view data);
 
   // to a client
@@ -151,9 +159,20 @@ class Writer {
   void raw(char type, std::string_view body);
 
  private:
+  enum class Problem : uint8_t { kNone, kTooLong, kTooMany, kNul };
+
   size_t begin(char type);
   void end(size_t start);
+  char* extend(size_t bytes);             // room at the end of out_; for messages whose size is known
+  void u16(size_t value);                 // kTooMany above 65,535
+  void u32(uint32_t value);
+  void cstring(std::string_view text);    // kNul when it holds one
+  void fields(char type, const ErrorFields& fields);
+  void note(Problem problem);
+
   std::string& out_;
+  Problem pending_ = Problem::kNone;      // of the message under way
+  Problem problem_ = Problem::kNone;      // the first of all messages
 };
 
 }  // namespace decan::wire

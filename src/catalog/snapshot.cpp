@@ -1,0 +1,63 @@
+#include "catalog/snapshot.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace decan::catalog {
+
+const Column* Relation::column(std::string_view column_name) const {
+  const auto found = std::ranges::find(columns, column_name, &Column::name);
+  return found == columns.end() ? nullptr : &*found;
+}
+
+const Relation* Snapshot::find_exact(std::string_view schema, std::string_view name) const {
+  const auto in_schema = by_schema_.find(schema);
+  if (in_schema == by_schema_.end()) return nullptr;
+  const auto found = in_schema->second.find(name);
+  return found == in_schema->second.end() ? nullptr : found->second;
+}
+
+const Relation* Snapshot::find(std::string_view schema, std::string_view name,
+                               const std::vector<std::string>& search_path) const {
+  if (!schema.empty()) return find_exact(schema, name);
+  for (const auto& candidate : search_path) {
+    if (const Relation* relation = find_exact(candidate, name)) return relation;
+  }
+  return nullptr;
+}
+
+const Relation* Snapshot::find_by_oid(Oid oid) const {
+  const auto found = by_oid_.find(oid);
+  return found == by_oid_.end() ? nullptr : found->second;
+}
+
+const HiddenFunction* Snapshot::hidden_function(std::string_view schema, std::string_view name) const {
+  const auto found = hidden_functions_.find(name);
+  if (found == hidden_functions_.end()) return nullptr;
+  for (const auto& function : found->second) {
+    if (schema.empty() || function.schema == schema) return &function;
+  }
+  return nullptr;
+}
+
+bool Snapshot::is_volatile_function(std::string_view schema, std::string_view name) const {
+  const auto found = volatile_functions_.find(name);
+  if (found == volatile_functions_.end()) return false;
+  return schema.empty() || std::ranges::find(found->second, schema) != found->second.end();
+}
+
+void Snapshot::add(std::unique_ptr<Relation> relation) {
+  by_schema_[relation->schema][relation->name] = relation.get();
+  by_oid_[relation->oid] = relation.get();
+  relations_.push_back(std::move(relation));
+}
+
+void Snapshot::add_hidden_function(HiddenFunction function) {
+  hidden_functions_[function.name].push_back(std::move(function));
+}
+
+void Snapshot::add_volatile_function(std::string schema, std::string name) {
+  volatile_functions_[std::move(name)].push_back(std::move(schema));
+}
+
+}  // namespace decan::catalog
