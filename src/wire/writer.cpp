@@ -112,7 +112,8 @@ void Writer::end(size_t start) {
 
 char* Writer::extend(size_t bytes) {
   const size_t start = out_.size();
-  out_.resize_and_overwrite(start + bytes, [](char*, size_t n) { return n; });
+  // libstdc++ 12 calls back with the new capacity where the standard says the asked size.
+  out_.resize_and_overwrite(start + bytes, [size = start + bytes](char*, size_t) { return size; });
   return out_.data() + start;
 }
 
@@ -125,8 +126,8 @@ void Writer::u32(uint32_t value) {
 }
 
 void Writer::cstring(std::string_view text) {
-  if (has_nul(text)) return note(Problem::kNul);
   if (text.size() > kMaxMessageBytes) return note(Problem::kTooLong);
+  if (has_nul(text)) return note(Problem::kNul);
   put_cstring(extend(text.size() + 1), text);
 }
 
