@@ -52,8 +52,8 @@ class ScramServer {
     Verifier verifier;
     bool role_may_log_in = true;  // false: runs to the end and fails there (mock verifier, NOLOGIN, expired)
     bool tls = false;             // whether PLUS is offered
-    std::string channel_binding;  // hash of our certificate (tls-server-end-point) when tls
-    std::string nonce;            // the server's part; empty: random. Set by tests only
+    std::string channel_binding = {};  // hash of our certificate (tls-server-end-point) when tls
+    std::string nonce = {};            // the server's part; empty: random. Set by tests only
   };
   explicit ScramServer(Options options);
   ~ScramServer();
