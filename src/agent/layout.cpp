@@ -102,7 +102,7 @@ std::string default_directory() {
 
 std::string absolute_path(const std::string& path) {
   std::error_code code;
-  std::string out = fs::absolute(path, code).lexically_normal().string();
+  std::string out = fs::weakly_canonical(fs::absolute(path, code), code).string();
   while (out.size() > 1 && out.ends_with('/')) out.pop_back();
   return out;
 }

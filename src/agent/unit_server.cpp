@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <filesystem>
 #include <sstream>
 #include <thread>
@@ -83,16 +82,15 @@ Status UnitServer::check_programs(const std::string& binaries) {
                   "Install Debian's package postgresql-15, or set units.binaries in the configuration.");
     }
   }
-  std::FILE* out =
-      ::popen(fmt::format("{} --version 2>/dev/null", dsn_value(binaries + "/postgres")).c_str(), "re");
-  char line[200] = "";
-  const bool got = out && std::fgets(line, sizeof line, out);
-  if (out) ::pclose(out);
-  const std::string version(line);
-  if (!got || version.find(fmt::format(" {}.", kPostgresVersion)) == std::string::npos) {
+  Command command;
+  command.program = binaries + "/postgres";
+  command.arguments = {"--version"};
+  const auto version = capture(command, 10s);
+  if (!version) return fail(version.error());
+  if (version->find(fmt::format(" {}.", kPostgresVersion)) == std::string::npos) {
     return fail(sqlstate::kFeatureNotSupported,
                 fmt::format("{}/postgres is not PostgreSQL {}: {}", binaries, kPostgresVersion,
-                            version.substr(0, version.find('\n'))),
+                            version->substr(0, version->find('\n'))),
                 {}, "Install Debian's package postgresql-15, or set units.binaries in the configuration.");
   }
   return {};
