@@ -228,6 +228,12 @@ Status store_port(meta::Store& store, const UnitPlan& plan) {
   return put(store, fmt::format("{}{}", kPlanPrefix, plan.name), meta::to_json(record_of(plan)));
 }
 
+Status update_address(meta::Store& store, const UnitServer& unit, const UnitPlan& plan) {
+  const auto complete = is_bootstrapped(store);
+  if (!complete) return fail(complete.error());
+  return *complete ? register_units(store, {unit}, {plan}) : Status();
+}
+
 Status bootstrap(meta::Store& store, const std::vector<UnitServer>& units, const std::vector<UnitPlan>& plans,
                  const BootstrapOptions& options) {
   // template1 first: databases made later inherit the schema.

@@ -33,6 +33,9 @@ inline constexpr uint32_t kMaxEmbeddedUnits = 64;
 Result<std::vector<UnitPlan>> plan_units(meta::Store& store, const UnitRequest& request);
 Status store_port(meta::Store& store, const UnitPlan& plan);
 
+// A unit moved to another port: what compute nodes read of it, if it is registered.
+Status update_address(meta::Store& store, const UnitServer& unit, const UnitPlan& plan);
+
 Result<bool> is_bootstrapped(meta::Store& store);
 
 struct BootstrapOptions {

@@ -68,6 +68,10 @@ std::string client_url(const Config& config, const UrlOptions& options) {
   if (!options.password.empty()) out += ":" + percent_encoded(options.password);
   out += fmt::format("@{}/{}", to_string(address), percent_encoded(options.database));
   if (config.tls.mode == TlsMode::kRequire) out += "?sslmode=require";
+  if (options.connect_timeout_s > 0) {
+    out += fmt::format("{}connect_timeout={}", out.find('?') == std::string::npos ? '?' : '&',
+                       options.connect_timeout_s);
+  }
   return out;
 }
 

@@ -23,6 +23,7 @@ struct UrlOptions {
   std::string role = std::string(kOwnerRole);
   std::string database = std::string(kOwnerDatabase);
   std::string password;  // empty: the URL holds none
+  int connect_timeout_s = 0;
 };
 // postgresql://role:password@host:port/database for the first address that the compute node listens on.
 std::string client_url(const Config& config, const UrlOptions& options);

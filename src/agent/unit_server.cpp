@@ -128,6 +128,7 @@ Result<Process> UnitServer::start_initdb() const {
                        "--locale=C.UTF-8",
                        "--data-checksums"};
   command.input = options_.superuser_password + "\n";
+  command.death_signal = SIGKILL;  // a new supervisor would remove what it is writing
   command.output = log_directory() + "/initdb.log";
   command.directory = options_.directory;
   return Process::start(command);
@@ -190,7 +191,6 @@ Status UnitServer::write_configuration() const {
 
 Result<Process> UnitServer::start() const {
   if (Status done = make_directory(log_directory(), 0700); !done) return fail(done.error());
-  if (Status done = clean_up(); !done) return fail(done.error());
   if (Status done = write_configuration(); !done) return fail(done.error());
   Command command;
   command.program = options_.settings.binaries + "/postgres";

@@ -48,7 +48,7 @@ class UnitServer {
 
   // Writes data/decan.conf; idempotent.
   Status write_configuration() const;
-  Result<Process> start() const;
+  Result<Process> start() const;  // after clean_up
   // The postmaster that runs on this data directory already.
   std::optional<Process> running() const;
   // Removes a lock file whose process is gone or is something else, and ends server processes without a
