@@ -118,11 +118,12 @@ class Side:
     def run(self, statement: Statement, mode: str, parameters: tuple[Parameter, ...], sql: str, again: bool) -> Reply:
         session = self.session(statement.session)
         session.notices.clear()
-        if mode == "simple" or statement.simple:
+        simple = mode == "simple" or statement.simple
+        if simple:
             session.send(wire.query(self.with_literals(sql, parameters)))
         else:
             session.send(*self._extended(sql, mode == "binary", parameters, again), wire.SYNC)
-        results = session.results(statement.copy_in)
+        results = session.results(statement.copy_in, not simple)
         types = [r.parameters for r in results if r.parameters is not None]
         return Reply([self._answer(result) for result in results], [compared(n) for n in session.notices],
                      session.status, [self.type_name(oid) for oid in types[0]] if types else None,

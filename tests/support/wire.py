@@ -331,8 +331,11 @@ class Wire:
                 return messages
             messages.append((kind, body))
 
-    def results(self, copy_in: bytes | None = None) -> list[Result]:
-        """Reads to ReadyForQuery and sorts the messages by statement. COPY FROM STDIN gets `copy_in`."""
+    def results(self, copy_in: bytes | None = None, copy_sync: bool = False) -> list[Result]:
+        """Reads to ReadyForQuery and sorts the messages by statement. COPY FROM STDIN gets `copy_in`.
+
+        A Sync that comes while the server expects COPY data is ignored: `copy_sync` sends another after the data.
+        """
         results, current = [], Result()
         while True:
             kind, body = self.next()
@@ -353,6 +356,8 @@ class Wire:
                     self.send(copy_fail("no data"))
                 else:
                     self.send(*[copy_data(copy_in[i:i + 8192]) for i in range(0, len(copy_in), 8192)], COPY_DONE)
+                if copy_sync:
+                    self.send(SYNC)
             elif kind == "H":
                 current.copy = b""
             elif kind == "d":
