@@ -7,6 +7,7 @@
     -- params: int4 5 | text a b | text \\N      one run with $1 = 5, $2 = 'a b', $3 = NULL; may be repeated
     -- session: b            from here on another connection (opened when first named); `main` is the first
     -- mode: simple          always sent as a simple query (several statements in one string)
+    -- mode: typed           parameter types are declared in text mode too (else the server infers them)
     -- ignore: rows notices  parts that are not compared: rows columns tag notices message context position
     -- only: plain | decan   sent to one side only, nothing compared
     -- modes: simple         (before the first statement) the whole file in these modes only
@@ -58,6 +59,7 @@ class Statement:
     refused: str | None = None
     either: str | None = None
     simple: bool = False
+    typed: bool = False
     only: str | None = None
     ignore: frozenset[str] = frozenset()
     parameters: list[tuple[Parameter, ...]] = field(default_factory=list)
@@ -87,6 +89,7 @@ def _apply(statement: Statement, name: str, value: str) -> None:
         statement.parameters.append(parse_parameters(value))
     elif name == "mode":
         statement.simple = value == "simple"
+        statement.typed = value == "typed"
     elif name == "ignore":
         statement.ignore = frozenset(value.split())
 

@@ -122,14 +122,15 @@ class Side:
         if simple:
             session.send(wire.query(self.with_literals(sql, parameters)))
         else:
-            session.send(*self._extended(sql, mode == "binary", parameters, again), wire.SYNC)
+            session.send(*self._extended(sql, mode == "binary", statement.typed, parameters, again), wire.SYNC)
         results = session.results(statement.copy_in, not simple)
         types = [r.parameters for r in results if r.parameters is not None]
         return Reply([self._answer(result) for result in results], [compared(n) for n in session.notices],
                      session.status, [self.type_name(oid) for oid in types[0]] if types else None,
                      {name: session.parameters.get(name, "") for name in COMPARED_PARAMETERS})
 
-    def _extended(self, sql: str, binary: bool, parameters: tuple[Parameter, ...], again: bool) -> list[bytes]:
+    def _extended(self, sql: str, binary: bool, typed: bool, parameters: tuple[Parameter, ...],
+                  again: bool) -> list[bytes]:
         """A named statement is parsed once and bound for each set of parameters; `again` means it exists."""
         parts, name = [], ""
         if parameters:
@@ -137,7 +138,7 @@ class Side:
                 self.prepared += 1
             name = f"s{self.prepared}"
         if not again:
-            parts.append(wire.parse(name, sql, tuple(p.oid for p in parameters) if binary else ()))
+            parts.append(wire.parse(name, sql, tuple(p.oid for p in parameters) if binary or typed else ()))
         if parameters:
             parts.append(wire.describe(b"S", name))
         values = tuple(self.binary(p) if binary else p.text for p in parameters)
