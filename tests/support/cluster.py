@@ -96,7 +96,9 @@ class Cluster:
         """A libpq connection string of key=value pairs; None drops a key."""
         values = {"host": self.host, "port": self.port, "user": self.user, "password": self.password,
                   "dbname": self.database, **overrides}
-        return " ".join(f"{key}='{value}'" for key, value in values.items() if value is not None)
+        quoted = {key: str(value).replace("\\", r"\\").replace("'", r"\'") for key, value in values.items()
+                  if value is not None}
+        return " ".join(f"{key}='{value}'" for key, value in quoted.items())
 
     def url(self, scheme: str = "postgresql", **query) -> str:
         password = urllib.parse.quote(self.password, safe="")
