@@ -8,6 +8,7 @@ namespace {
 constexpr uint16_t kPositive = 0x0000, kNegative = 0x4000, kNan = 0xC000, kPlusInfinity = 0xD000,
                    kMinusInfinity = 0xF000;
 constexpr int32_t kMaxScale = 0x3FFF;
+constexpr int32_t kInfinityScale = 32;  // what numeric_send happens to say; numeric_recv ignores it
 constexpr int kDigitDecimals = 4;
 constexpr size_t kHeaderBytes = 8;
 
@@ -107,10 +108,11 @@ std::string encode_numeric(const Numeric& value) {
       sign = kMinusInfinity;
       break;
   }
+  const bool infinite = sign == kPlusInfinity || sign == kMinusInfinity;
   std::string out = to_be(static_cast<uint16_t>(value.digits.size()));
   out += to_be(static_cast<int16_t>(value.weight));
   out += to_be(sign);
-  out += to_be(static_cast<uint16_t>(value.scale));
+  out += to_be(static_cast<uint16_t>(infinite ? kInfinityScale : value.scale));
   for (const int16_t digit : value.digits) out += to_be(digit);
   return out;
 }

@@ -219,8 +219,7 @@ class Grouping final : public Merge {
       if (!value) return std::unexpected(std::move(value.error()));
       shown_.push_back(*value);
     }
-    append_row(out, shown_);
-    return {};
+    return append_row(out, shown_);
   }
 
   wire::RowDescription description_;

@@ -29,8 +29,10 @@ Status split_row(std::string_view body, size_t columns, RowValues& out) {
   return {};
 }
 
-void append_row(std::string& out, const RowValues& values) {
-  wire::Writer(out).data_row(values);
+Status append_row(std::string& out, const RowValues& values) {
+  wire::Writer writer(out);
+  writer.data_row(values);
+  return writer.status();
 }
 
 RowCopier::RowCopier(const plan::MergeSpec& spec, size_t fragment_columns) {
@@ -42,11 +44,13 @@ RowCopier::RowCopier(const plan::MergeSpec& spec, size_t fragment_columns) {
   whole_ = prefix_ && columns_.size() == fragment_columns;
 }
 
-void RowCopier::whole(std::string_view body, std::string& out) const {
-  wire::Writer(out).raw('D', body);
+Status RowCopier::whole(std::string_view body, std::string& out) const {
+  wire::Writer writer(out);
+  writer.raw('D', body);
+  return writer.status();
 }
 
-void RowCopier::copy(std::string_view body, const RowValues& values, std::string& out) {
+Status RowCopier::copy(std::string_view body, const RowValues& values, std::string& out) {
   if (whole_) return whole(body, out);
   if (!prefix_) {
     scratch_.clear();
@@ -61,6 +65,7 @@ void RowCopier::copy(std::string_view body, const RowValues& values, std::string
   out += static_cast<char>(columns_.size() >> 8 & 0xff);
   out += static_cast<char>(columns_.size() & 0xff);
   out += body.substr(2, bytes - 2);
+  return {};
 }
 
 Window::Window(std::optional<int64_t> limit, std::optional<int64_t> offset, bool with_ties)

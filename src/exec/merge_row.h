@@ -21,17 +21,17 @@ std::unexpected<Error> planner_error(std::string what);  // XX000: the plan cont
 // Decodes a DataRow and checks that it has the columns that were described.
 Status split_row(std::string_view body, size_t columns, RowValues& out);
 
-// Appends one DataRow message to `out`.
-void append_row(std::string& out, const RowValues& values);
+// Appends one DataRow message to `out`. Error 54000 beyond the protocol's limit.
+Status append_row(std::string& out, const RowValues& values);
 
 // Makes output rows of columns that are passed through. Copies the body as it is where it can.
 class RowCopier {
  public:
   RowCopier(const plan::MergeSpec& spec, size_t fragment_columns);
   bool copies_whole() const { return whole_; }
-  void whole(std::string_view body, std::string& out) const;
+  Status whole(std::string_view body, std::string& out) const;
   // `values` are those of `body`.
-  void copy(std::string_view body, const RowValues& values, std::string& out);
+  Status copy(std::string_view body, const RowValues& values, std::string& out);
 
  private:
   std::vector<uint32_t> columns_;

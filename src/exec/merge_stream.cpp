@@ -27,13 +27,9 @@ class Concatenation final : public Merge {
   Status row(size_t source, std::string_view body, std::string& out) override {
     if (source >= open_.size() || !open_[source]) return planner_error("a row of a source that has ended");
     if (window_.next() != Window::Verdict::kEmit) return {};
-    if (copier_.copies_whole()) {
-      copier_.whole(body, out);
-      return {};
-    }
+    if (copier_.copies_whole()) return copier_.whole(body, out);
     if (auto status = split_row(body, columns_, values_); !status) return status;
-    copier_.copy(body, values_, out);
-    return {};
+    return copier_.copy(body, values_, out);
   }
 
   Status end_of(size_t source, std::string&) override {
@@ -137,7 +133,7 @@ class OrderedMerge final : public Merge {
       std::pop_heap(heap_.begin(), heap_.end(), [this](size_t a, size_t b) { return after(a, b); });
       const size_t source = heap_.back();
       heap_.pop_back();
-      emit(heads_[source], out);
+      if (auto status = emit(heads_[source], out); !status) return status;
       held_ -= heads_[source].body.size();
       state_[source] = State::kEmpty;
       ++missing_;
@@ -145,23 +141,22 @@ class OrderedMerge final : public Merge {
     return {};
   }
 
-  void emit(HeldRow& row, std::string& out) {
+  Status emit(const HeldRow& row, std::string& out) {
     switch (window_.next()) {
       case Window::Verdict::kSkip:
-        return;
+        return {};
       case Window::Verdict::kEmit:
-        copier_.copy(row.body, row.values, out);
         if (window_.with_ties() && window_.reached_limit()) remember(row);
-        return;
+        return copier_.copy(row.body, row.values, out);
       case Window::Verdict::kFull:
         if (compare(row.values, last_.values) != 0) {
           finished_ = true;
-          return;
+          return {};
         }
         window_.count_tie();
-        copier_.copy(row.body, row.values, out);
-        return;
+        return copier_.copy(row.body, row.values, out);
     }
+    return {};
   }
 
   void remember(const HeldRow& row) {

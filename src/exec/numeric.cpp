@@ -1,6 +1,7 @@
 #include "exec/numeric.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace decan::exec {
@@ -247,7 +248,7 @@ Result<Numeric> Numeric::from_text(std::string_view text) {
 void Numeric::strip() {
   size_t zeros = 0;
   while (zeros < digits_.size() && digits_[zeros] == 0) ++zeros;
-  digits_.erase(digits_.begin(), digits_.begin() + static_cast<ptrdiff_t>(zeros));
+  digits_.erase(digits_.begin(), digits_.begin() + static_cast<std::ptrdiff_t>(zeros));
   weight_ -= static_cast<int>(zeros);
   while (!digits_.empty() && digits_.back() == 0) digits_.pop_back();
   if (digits_.empty()) weight_ = 0, negative_ = false;
