@@ -5,6 +5,8 @@
 add_library(decan_options INTERFACE)
 target_compile_options(decan_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -fno-omit-frame-pointer)
+# libstdc++ 12's stable_sort and stable_partition call its own deprecated get_temporary_buffer.
+target_compile_options(decan_options INTERFACE -Wno-deprecated-declarations)
 if(DECAN_WERROR)
   target_compile_options(decan_options INTERFACE -Werror)
 endif()

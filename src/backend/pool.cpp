@@ -139,7 +139,27 @@ void Pool::forget_role(const std::string& role) {
   }
 }
 
+std::vector<Pool::UnitStats> Pool::published_stats() const {
+  const std::lock_guard lock(published_mutex_);
+  return published_;
+}
+
+void Pool::forget_database(const std::string& database) {
+  for (auto& unit : per_unit_) {
+    for (auto& [key, list] : unit->idle) {
+      if (std::get<0>(key) != database) continue;
+      unit->open -= list.size();
+      list.clear();
+    }
+  }
+}
+
 void Pool::housekeeping() {
+  {
+    auto current = stats();
+    const std::lock_guard lock(published_mutex_);
+    published_ = std::move(current);
+  }
   const TimePoint now = Clock::now();
   for (auto& unit : per_unit_) {
     for (auto it = unit->idle.begin(); it != unit->idle.end();) {

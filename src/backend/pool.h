@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -50,7 +51,9 @@ class Pool {
     size_t open = 0, idle = 0, waiting = 0;
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
-  std::vector<UnitStats> stats() const;
+  std::vector<UnitStats> stats() const;             // the loop's thread
+  std::vector<UnitStats> published_stats() const;   // any thread: as of the last tick
+  void forget_database(const std::string& database);  // closes idle connections, so that it can be dropped
 
  private:
   using Key = std::tuple<std::string, std::string>;   // database, role
@@ -70,6 +73,8 @@ class Pool {
   UnitsPtr units_;
   PoolLimits limits_;
   std::vector<std::unique_ptr<PerUnit>> per_unit_;
+  mutable std::mutex published_mutex_;
+  std::vector<UnitStats> published_;
   async::Loop::TickHandle tick_;
 };
 

@@ -78,7 +78,7 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
         at += name.size() + 1;
       }
       scram = identity_.keys ? std::make_unique<auth::ScramClient>(identity_.role, *identity_.keys)
-                             : std::make_unique<auth::ScramClient>(identity_.role, identity_.password);
+                             : std::make_unique<auth::ScramClient>(identity_.role, record_.service_password);
       auto first = scram->first(mechanisms, {});
       if (!first) co_return fail(first.error());
       writer().sasl_initial(scram->mechanism(), *first);

@@ -24,12 +24,11 @@
 
 namespace decan::backend {
 
-// Who a connection is logged in as.
+// Who a connection is logged in as. Without keys: Decan's own session, with the service password of the unit's record.
 struct Identity {
   std::string role;
   std::string database;
   std::shared_ptr<const auth::PassThroughKeys> keys;   // from the client's own login
-  std::string password;                                // service sessions
 };
 
 // A statement's text as units prepare it: one per distinct text and parameter types on a loop.

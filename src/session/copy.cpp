@@ -1,0 +1,356 @@
+// COPY: passed through on one unit; split by bucket on the way in and concatenated on the way out over several. Memory stays
+// bounded: a unit that does not take its rows stops the client, a client that does not read stops the units.
+#include "catalog/partition_hash.h"
+#include "exec/copy_split.h"
+
+#include <algorithm>
+
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+namespace {
+
+constexpr size_t kFlushUnitAt = 64 * 1024;
+
+int16_t copy_format(const plan::CopySpec& spec) { return spec.format == plan::CopySpec::Format::kBinary ? 1 : 0; }
+
+}  // namespace
+
+// The client's COPY data goes to the unit as it comes, until CopyDone, CopyFail or an error of the unit.
+Task<Status> Session::pump_copy_in(txn::Participant& participant) {
+  backend::UnitConnection& connection = *participant.connection;
+  participant.may_have_written = true;
+  if (auto flushed = co_await port_.flush(); !flushed) co_return flushed;
+  while (true) {
+    wire::Header header;
+    if (auto read = co_await read_frame(header); !read) {
+      connection.mark_broken();   // the client is gone in the middle of its data: the unit rolls back
+      co_return read;
+    }
+    const size_t whole = wire::kHeaderBytes + header.body_bytes;
+    const std::string_view frame = port_.input().readable().substr(0, whole);
+    const bool known = header.type == 'd' || header.type == 'c' || header.type == 'f';
+    const bool ignored = header.type == 'H' || header.type == 'S';
+    if (!known && !ignored) {
+      std::string reason;
+      wire::Writer(connection.out()).copy_fail("unexpected message type " + std::to_string(static_cast<int>(header.type)) + " during COPY from stdin");
+      co_return co_await connection.flush();
+    }
+    if (known) connection.out() += frame;
+    port_.input().consume(whole);
+    const bool end = header.type == 'c' || header.type == 'f';
+    if (end || connection.out().size() >= kFlushUnitAt) {
+      if (auto sent = co_await connection.flush(); !sent) co_return sent;
+    }
+    // The unit speaks before the end only to say what is wrong: stop feeding it.
+    if (end || connection.stream().idle_is_broken()) {
+      co_return co_await connection.flush();
+    }
+  }
+}
+
+namespace {
+
+// One unit's side of a COPY IN.
+struct Feed {
+  txn::Participant* participant = nullptr;
+  uint64_t rows = 0;
+};
+
+}  // namespace
+
+Task<Status> Session::copy_in(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const auto& spec = std::get<plan::CopySpec>(plan.detail);
+  if (plan.routing.to == plan::RouteTo::kHome || plan.routing.to == plan::RouteTo::kUnit || spec.relation == nullptr) {
+    auto targets = targets_of(call);
+    if (!targets) co_return fail(targets.error());
+    co_return co_await route(call, targets->front(), 1);
+  }
+  const bool broadcast = spec.relation->placement == catalog::Placement::kBroadcast;
+  if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  std::vector<Feed> feeds(node_.units()->size());
+  std::vector<bool> used(feeds.size(), false);
+  if (broadcast) {
+    for (const UnitId unit : units()) used[unit.value] = true;
+  } else {
+    for (const catalog::Bucket& bucket : spec.relation->group->buckets) used[bucket.unit.value] = true;
+  }
+  const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
+  for (uint32_t i = 0; i < feeds.size(); ++i) {
+    if (!used[i]) continue;
+    auto participant = co_await join(UnitId{i}, true);
+    if (!participant) co_return fail(participant.error());
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+    feeds[i].participant = *participant;
+    (*participant)->may_have_written = true;
+    backend::UnitConnection& connection = *(*participant)->connection;
+    connection.writer().query(sql);
+    if (auto sent = co_await connection.flush(); !sent) co_return sent;
+    auto answer = co_await connection.next_frame();
+    while (answer && (answer->type == 'N' || answer->type == 'S')) {
+      connection.consume_frame(*answer);
+      answer = co_await connection.next_frame();
+    }
+    if (!answer) co_return fail(answer.error());
+    if (answer->type != 'G') {
+      // The unit refuses (no right, no such column): its words go to the client; the other units are told to stop.
+      connection.expect(Kind::kQuery, true);
+      Status refused = co_await relay(**participant);
+      for (uint32_t k = 0; k < i; ++k) {
+        if (feeds[k].participant == nullptr) continue;
+        backend::UnitConnection& other = *feeds[k].participant->connection;
+        other.writer().copy_fail("COPY was refused by another storage unit");
+        other.expect(Kind::kQuery, false);
+        (void)co_await relay(*feeds[k].participant);
+      }
+      co_return refused ? fail(sqlstate::kProtocolViolation, "the unit did not start COPY") : refused;
+    }
+    connection.consume_frame(*answer);
+  }
+  const std::vector<int16_t> formats(spec.attnums.size(), copy_format(spec));
+  port_.writer().copy_start('G', copy_format(spec) == 1, formats);
+  if (auto flushed = co_await port_.flush(); !flushed) co_return flushed;
+
+  exec::CopySplitter splitter(spec);
+  const catalog::ShardGroup* group = broadcast ? nullptr : spec.relation->group;
+  std::string row_message;
+  const auto sink = [&](const exec::CopySplitter::Row& row) -> Status {
+    if (broadcast || row.header || row.trailer) {
+      for (Feed& feed : feeds) {
+        if (feed.participant != nullptr) feed.participant->connection->writer().copy_data(row.bytes);
+      }
+      if (broadcast && !row.header && !row.trailer) ++feeds[0].rows;
+      return {};
+    }
+    std::vector<std::string> binary(row.key.size());
+    std::vector<catalog::KeyValue> key(row.key.size());
+    for (size_t i = 0; i < row.key.size(); ++i) {
+      if (!row.key[i]) continue;
+      if (copy_format(spec) == 1) {
+        key[i] = *row.key[i];
+        continue;
+      }
+      auto value = catalog::binary_from_text(group->key_types[i], *row.key[i]);
+      if (!value) return fail(Error{value.error().sqlstate, value.error().message, "COPY " + spec.relation->name + ", line " + std::to_string(row.line)});
+      if (!*value) {
+        return fail(sqlstate::kFeatureNotSupported, "this form of a sharding key's value can not be routed in COPY: \"" + *row.key[i] + "\"",
+                    "COPY " + spec.relation->name + ", line " + std::to_string(row.line), "Write dates and times in ISO form, with a time zone for timestamptz.");
+      }
+      binary[i] = std::move(**value);
+      key[i] = binary[i];
+    }
+    auto bucket = catalog::bucket_of(*group, key);
+    if (!bucket) return fail(bucket.error());
+    if (!*bucket) {
+      return fail("23514", "no partition of relation \"" + spec.relation->name + "\" found for row", "COPY " + spec.relation->name + ", line " + std::to_string(row.line));
+    }
+    Feed& feed = feeds[group->buckets[(*bucket)->value].unit.value];
+    feed.participant->connection->writer().copy_data(row.bytes);
+    ++feed.rows;
+    return {};
+  };
+
+  Status failure;
+  bool client_failed = false;
+  std::string client_reason;
+  while (true) {
+    wire::Header header;
+    if (auto read = co_await read_frame(header); !read) {
+      for (Feed& feed : feeds) {
+        if (feed.participant != nullptr) feed.participant->connection->mark_broken();
+      }
+      co_return read;
+    }
+    const std::string_view body = port_.input().readable().substr(wire::kHeaderBytes, header.body_bytes);
+    bool end = false;
+    if (header.type == 'd') {
+      if (failure) failure = splitter.feed(body, sink);
+    } else if (header.type == 'c') {
+      if (failure) failure = splitter.finish(sink);
+      end = true;
+    } else if (header.type == 'f') {
+      client_failed = end = true;
+      client_reason = wire::decode_copy_fail(body).value_or("");
+    } else if (header.type != 'H' && header.type != 'S') {
+      failure = fail(sqlstate::kProtocolViolation, "unexpected message type " + std::to_string(static_cast<int>(header.type)) + " during COPY from stdin");
+      end = true;
+    }
+    if (!(end && !failure && header.type != 'c')) port_.input().consume(wire::kHeaderBytes + header.body_bytes);
+    bool unit_spoke = false;
+    for (Feed& feed : feeds) {
+      if (feed.participant == nullptr) continue;
+      backend::UnitConnection& connection = *feed.participant->connection;
+      if (!end && connection.out().size() < kFlushUnitAt) continue;
+      if (auto sent = co_await connection.flush(); !sent && failure) failure = sent;
+      unit_spoke = unit_spoke || connection.stream().idle_is_broken();
+    }
+    if (end || !failure || unit_spoke) break;
+  }
+
+  // The end: done everywhere, or failed everywhere. The client sees the first unit's complaint, or ours.
+  const bool give_up = !failure || client_failed;
+  uint64_t rows = 0;
+  Status told;
+  for (Feed& feed : feeds) {
+    if (feed.participant == nullptr) continue;
+    backend::UnitConnection& connection = *feed.participant->connection;
+    if (connection.broken()) continue;
+    if (give_up || !told) connection.writer().copy_fail(client_failed ? client_reason : "COPY failed on another storage unit");
+    else connection.writer().copy_done();
+    connection.expect(Kind::kQuery, false);
+    if (auto sent = co_await connection.flush(); !sent) {
+      if (told) told = sent;
+      continue;
+    }
+    exec::Relay relay(connection, port_, hooks_);
+    auto outcome = co_await relay.run();
+    if (!outcome) {
+      if (told) told = fail(outcome.error());
+      continue;
+    }
+    if (outcome->error && told && failure) {
+      send_error(*outcome->error);
+      told = fail(kTold, {});
+    }
+    rows += broadcast ? (rows == 0 ? outcome->rows : 0) : outcome->rows;
+  }
+  if (!failure) co_return failure;
+  if (!told) co_return told;
+  complete("COPY " + std::to_string(rows));
+  co_return Status{};
+}
+
+// Rows of all units one after another; one header in front, one trailer behind.
+Task<Status> Session::copy_out(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const auto& spec = std::get<plan::CopySpec>(plan.detail);
+  auto targets = targets_of(call);
+  if (!targets) co_return fail(targets.error());
+  if (targets->size() == 1) co_return co_await route(call, targets->front(), 1);
+  if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
+  uint64_t rows = 0;
+  bool first_unit = true;
+  for (size_t i = 0; i < targets->size(); ++i) {
+    auto participant = co_await join((*targets)[i].unit, txn_->in_block());
+    if (!participant) co_return fail(participant.error());
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+    backend::UnitConnection& connection = *(*participant)->connection;
+    connection.writer().query(sql);
+    if (auto sent = co_await connection.flush(); !sent) co_return sent;
+    std::optional<wire::ErrorFields> error;
+    bool first_data = true, ready = false;
+    while (!ready) {
+      auto frame = co_await connection.next_frame();
+      if (!frame) co_return fail(frame.error());
+      std::string_view body = frame->body;
+      switch (frame->type) {
+        case 'H':
+          if (first_unit && !error) port_.writer().raw('H', body);
+          break;
+        case 'd': {
+          const bool binary = copy_format(spec) == 1;
+          constexpr size_t kBinaryHeader = 19;
+          if (first_data && !first_unit && binary) body.remove_prefix(std::min(body.size(), kBinaryHeader));
+          const bool trailer = binary && body == std::string_view("\xff\xff", 2);
+          const bool header_line = first_data && !first_unit && spec.header;
+          first_data = false;
+          if (!trailer && !header_line && !body.empty()) {
+            port_.writer().raw('d', body);
+            if (auto relieved = co_await port_.relieve(); !relieved) {
+              connection.mark_broken();
+              co_return relieved;
+            }
+          }
+          break;
+        }
+        case 'C': {
+          const std::string_view tag = wire::decode_command_complete(body).value_or("");
+          rows += std::strtoull(std::string(tag.substr(tag.rfind(' ') + 1)).c_str(), nullptr, 10);
+          break;
+        }
+        case 'E': {
+          auto fields = wire::decode_error(body);
+          if (fields && !error) error = std::move(*fields);
+          break;
+        }
+        case 'Z':
+          connection.set_tx_status(wire::decode_ready_for_query(body).value_or('E'));
+          ready = true;
+          break;
+        default: break;   // CopyDone, notices, parameters
+      }
+      connection.consume_frame(*frame);
+    }
+    if (error) {
+      if (hooks_.logical_names) hooks_.logical_names(*error);
+      send_error(*error);
+      co_return fail(kTold, {});
+    }
+    first_unit = false;
+  }
+  if (copy_format(spec) == 1) port_.writer().raw('d', std::string_view("\xff\xff", 2));
+  port_.writer().empty('c');
+  complete("COPY " + std::to_string(rows));
+  co_return Status{};
+}
+
+// Rows from one unit to another inside the session's transaction.
+Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, UnitId to, std::string copy_in) {
+  auto source = co_await join(from, true);
+  if (!source) co_return fail(source.error());
+  if (auto ready = co_await run_on(**source, {}, false); !ready) co_return fail(ready.error());
+  auto sink = co_await join(to, true);
+  if (!sink) co_return fail(sink.error());
+  if (auto ready = co_await run_on(**sink, {}, false); !ready) co_return fail(ready.error());
+  (*sink)->may_have_written = true;
+  backend::UnitConnection& reader = *(*source)->connection;
+  backend::UnitConnection& writer = *(*sink)->connection;
+  reader.writer().query(copy_out);
+  writer.writer().query(copy_in);
+  if (auto sent = co_await reader.flush(); !sent) co_return fail(sent.error());
+  if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
+  std::optional<Error> error;
+  uint64_t rows = 0;
+  for (bool ready = false; !ready;) {
+    auto frame = co_await reader.next_frame();
+    if (!frame) co_return fail(frame.error());
+    if (frame->type == 'd' || frame->type == 'c') {
+      if (frame->type == 'd') writer.writer().copy_data(frame->body);
+      if (writer.out().size() >= kFlushUnitAt) {
+        if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
+      }
+    } else if (frame->type == 'E') {
+      const auto fields = wire::decode_error(frame->body);
+      error = fields ? wire::to_error(*fields) : fields.error();
+    }
+    ready = frame->type == 'Z';
+    reader.consume_frame(*frame);
+  }
+  if (error) writer.writer().copy_fail("the source failed");
+  else writer.writer().copy_done();
+  if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
+  for (bool ready = false; !ready;) {
+    auto frame = co_await writer.next_frame();
+    if (!frame) co_return fail(frame.error());
+    if (frame->type == 'E' && !error) {
+      const auto fields = wire::decode_error(frame->body);
+      error = fields ? wire::to_error(*fields) : fields.error();
+    } else if (frame->type == 'C') {
+      const std::string_view tag = wire::decode_command_complete(frame->body).value_or("");
+      rows = std::strtoull(std::string(tag.substr(tag.rfind(' ') + 1)).c_str(), nullptr, 10);
+    }
+    ready = frame->type == 'Z';
+    writer.consume_frame(*frame);
+  }
+  if (error) co_return fail(std::move(*error));
+  co_return rows;
+}
+
+}  // namespace decan::session

@@ -1,0 +1,257 @@
+// Statements that change the catalog or administer the cluster: DDL on all units in one distributed transaction, statements
+// that PostgreSQL does not run in a transaction, the placement functions, EXPLAIN, DistSQL.
+#include <algorithm>
+
+#include "auth/scram.h"
+#include "base/log.h"
+#include "placement/distribute.h"
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+namespace {
+
+placement::TextRows to_text_rows(backend::UnitConnection::TextResult result) {
+  return {std::move(result.columns), std::move(result.rows), std::move(result.tag)};
+}
+
+}  // namespace
+
+// --- SQL on units inside the session's transaction (placement::UnitRunner) ---
+
+Task<Result<placement::TextRows>> Session::run(UnitId unit, std::string sql) {
+  auto participant = co_await join(unit, true);
+  if (!participant) co_return fail(participant.error());
+  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return fail(ready.error());
+  (*participant)->may_have_written = true;
+  auto results = co_await (*participant)->connection->query(std::move(sql));
+  if (!results) co_return fail(results.error());
+  if (results->empty()) co_return placement::TextRows{};
+  co_return to_text_rows(std::move(results->back()));
+}
+
+Task<Result<std::vector<placement::TextRows>>> Session::run_all(std::vector<UnitId> units, std::string sql) {
+  std::vector<Task<Result<placement::TextRows>>> tasks;
+  for (const UnitId unit : units) {   // joined one after another: a queue for connections must not be waited for in two orders
+    auto participant = co_await join(unit, true);
+    if (!participant) co_return fail(participant.error());
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return fail(ready.error());
+  }
+  std::vector<placement::TextRows> all;
+  for (const UnitId unit : units) {
+    auto one = co_await run(unit, sql);
+    if (!one) co_return fail(one.error());
+    all.push_back(std::move(*one));
+  }
+  co_return all;
+}
+
+// --- DDL ---
+
+Result<std::string> Session::with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const {
+  std::string text(spec.unit_sql.empty() ? sql : std::string_view(spec.unit_sql));
+  if (!spec.password) return text;
+  const auto& at = *spec.password;
+  sql::Template scanned;
+  sql::scan_template(sql, standard_conforming_strings_, scanned);
+  const auto literal = std::ranges::find(scanned.literals, at.offset, &sql::Literal::offset);
+  const auto password = literal == scanned.literals.end() ? std::nullopt : sql::literal_value(sql, *literal);
+  if (!password) return fail(sqlstate::kFeatureNotSupported, "this form of a password literal is not supported", {}, "Write the password between single quotes.");
+  if (password->starts_with("SCRAM-SHA-256$") || password->starts_with("md5")) return text;
+  // One verifier for all units: a client that has proven its password here can be logged in everywhere with what it sent.
+  auto verifier = auth::make_verifier(*password);
+  if (!verifier) return fail(verifier.error());
+  text = std::string(sql);
+  text.replace(at.offset, at.bytes, "'" + verifier->to_string() + "'");
+  return text;
+}
+
+Task<Status> Session::ddl(Call& call) {
+  const auto& spec = std::get<plan::DdlSpec>(call.plan->detail);
+  auto sql = with_hashed_password(spec, call.values.sql);
+  if (!sql) co_return fail(sql.error());
+  if (spec.creates_temp) {
+    auto participant = co_await join(node_.home(), txn_->in_block());
+    if (!participant) co_return fail(participant.error());
+    (*participant)->pinned = true;
+    (*participant)->may_have_written = true;
+    if (auto done = co_await run_on(**participant, *sql, true); !done) co_return done;
+    auto names = co_await (*participant)->connection->query(
+        "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()");
+    if (!names) co_return fail(names.error());
+    temp_relations_.clear();
+    for (const auto& row : names->front().rows) temp_relations_.push_back(*row[0]);
+    context_hash_ = 0;
+    co_return Status{};
+  }
+  std::vector<UnitId> targets;
+  switch (spec.scope) {
+    case plan::DdlSpec::Scope::kHome: targets = {node_.home()}; break;
+    case plan::DdlSpec::Scope::kUnit: targets = {spec.unit}; break;
+    case plan::DdlSpec::Scope::kAllUnits: targets = units(); break;
+  }
+  if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  // The home unit comes last: its notices and its tag are the client's, and by then the others have agreed.
+  std::ranges::stable_partition(targets, [&](UnitId unit) { return unit != node_.home(); });
+  if (targets.size() > 1) {
+    if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  }
+  for (const UnitId unit : targets) {
+    auto participant = co_await join(unit, true);
+    if (!participant) co_return fail(participant.error());
+    (*participant)->may_have_written = true;
+    if (auto done = co_await run_on(**participant, *sql, unit == targets.back()); !done) co_return done;
+  }
+  if (spec.changes_catalog) co_return co_await catalog_changed();
+  co_return Status{};
+}
+
+// What this session plans with until the transaction ends: the catalog as the transaction sees it.
+Task<Status> Session::catalog_changed() {
+  catalog_dirty_ = true;
+  auto participant = co_await join(node_.home(), true);
+  if (!participant) co_return fail(participant.error());
+  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+  auto loaded = co_await node_.catalogs.load((*participant)->connection.get());
+  if (!loaded) co_return fail(loaded.error());
+  block_snapshot_ = *loaded;
+  context_hash_ = 0;
+  co_return Status{};
+}
+
+Task<Status> Session::ddl_concurrent(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const auto& spec = std::get<plan::DdlSpec>(plan.detail);
+  if (txn_->in_block()) {
+    co_return fail(sqlstate::kActiveTransaction, plan.tag + " cannot run inside a transaction block");
+  }
+  std::vector<UnitId> targets = spec.scope == plan::DdlSpec::Scope::kAllUnits ? units() : std::vector{spec.scope == plan::DdlSpec::Scope::kUnit ? spec.unit : node_.home()};
+  std::ranges::stable_partition(targets, [&](UnitId unit) { return unit != node_.home(); });
+  const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
+  const bool drops_database = plan.tag == "DROP DATABASE" || plan.tag == "ALTER DATABASE";
+  if (drops_database) {
+    for (const auto& loop : node_.loops) {
+      loop->loop.post([context = loop.get(), name = plan.name] { context->pool.forget_database(name); });
+    }
+    node_.catalogs.forget(plan.name);
+    co_await async::sleep_for(loop_.loop, std::chrono::milliseconds(100));
+  }
+  std::vector<UnitId> done_on;
+  for (const UnitId unit : targets) {
+    auto participant = co_await join(unit, false);
+    if (!participant) co_return fail(participant.error());
+    if (auto done = co_await run_on(**participant, sql, unit == targets.back()); !done) {
+      if (plan.tag == "CREATE DATABASE") {
+        for (const UnitId other : done_on) {
+          (void)co_await run_on(*txn_->find(other), "DROP DATABASE IF EXISTS " + backend::quote_identifier(plan.name), false);
+        }
+      } else if (!done_on.empty()) {
+        send_notice("WARNING", Error{"01000", plan.tag + " was done on some storage units only", {}, "Run it again."});
+      }
+      co_return done;
+    }
+    done_on.push_back(unit);
+  }
+  if (spec.changes_catalog) {
+    auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+    if (!refreshed) co_return fail(refreshed.error());
+  }
+  co_return Status{};
+}
+
+// --- rows of our own ---
+
+void Session::send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
+                        std::string_view tag, bool with_description) {
+  constexpr Oid kText = 25;
+  if (with_description) {
+    wire::RowDescription description;
+    for (const std::string& name : columns) description.fields.push_back({name, 0, 0, kText, -1, -1, 0});
+    port_.writer().row_description(description);
+  }
+  for (const auto& row : rows) {
+    std::vector<std::optional<std::string_view>> values;
+    for (const auto& value : row) values.push_back(value ? std::optional<std::string_view>(*value) : std::nullopt);
+    port_.writer().data_row(values);
+  }
+  complete(std::string(tag) + (tag == "SELECT" ? " " + std::to_string(rows.size()) : ""));
+}
+
+// --- EXPLAIN ---
+
+Task<Status> Session::explain(Call& call) {
+  const auto& spec = std::get<plan::ExplainSpec>(call.plan->detail);
+  const plan::Plan& inner = *spec.inner;
+  if (inner.action == plan::Action::kRefuse) co_return fail(inner.refusal);
+  Call target_call;
+  target_call.plan = spec.inner;
+  target_call.values = call.values;
+  target_call.values.sql = spec.inner_sql;
+  target_call.values.tpl = nullptr;
+  auto targets = targets_of(target_call);
+  if (!targets) co_return fail(targets.error());
+  if (spec.format != "text" && targets->size() > 1) {
+    co_return fail(sqlstate::kFeatureNotSupported, "EXPLAIN over several storage units is given in text format only", {}, "Leave FORMAT out.");
+  }
+  if (spec.analyze && inner.effects.writes) {
+    if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  }
+  std::vector<std::vector<std::optional<std::string>>> rows;
+  const auto units_map = node_.units();
+  if (spec.format == "text") {
+    const std::string tier = targets->size() > 1 ? "Merge (tier 2)" : "Route (tier 1)";
+    rows.push_back({"Decan " + tier + " on " + std::to_string(targets->size()) + (targets->size() == 1 ? " unit" : " units") +
+                    (inner.explain_reason.empty() ? "" : ": " + inner.explain_reason)});
+  }
+  for (const plan::UnitTarget& target : *targets) {
+    auto participant = co_await join(target.unit, txn_->in_block());
+    if (!participant) co_return fail(participant.error());
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+    const std::string sql = plan::render(inner, target_call.values, target, targets->size());
+    auto plan_rows = co_await (*participant)->connection->query("EXPLAIN " + spec.options + " " + sql);
+    if (!plan_rows) co_return fail(plan_rows.error());
+    if (spec.analyze && inner.effects.writes) (*participant)->may_have_written = true;
+    if (spec.format == "text") {
+      rows.push_back({"  ->  Unit " + (*units_map)[target.unit.value]->name + (target.bucket ? ", bucket " + std::to_string(target.bucket->value) : "")});
+      rows.push_back({"        Statement: " + sql});
+    }
+    for (const auto& row : plan_rows->front().rows) {
+      rows.push_back({spec.format == "text" ? "        " + row[0].value_or("") : row[0].value_or("")});
+    }
+  }
+  send_rows({"QUERY PLAN"}, rows, "EXPLAIN", call.simple);
+  co_return Status{};
+}
+
+// --- DistSQL's PREVIEW ---
+
+Task<Result<std::vector<std::vector<std::string>>>> Session::preview(std::string sql) {
+  auto planned = co_await plan_text(sql);
+  if (!planned) co_return fail(planned.error());
+  std::vector<std::vector<std::string>> rows;
+  for (const plan::PlannedStatement& statement : (*planned)->statements) {
+    if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
+    Call call;
+    call.plan = statement.plan;
+    const std::string text = sql.substr(statement.offset, statement.bytes);
+    sql::scan_template(text, standard_conforming_strings_, template_);
+    call.values.sql = text;
+    call.values.tpl = template_.exact ? nullptr : &template_;
+    auto targets = targets_of(call);
+    if (!targets) co_return fail(targets.error());
+    const auto units_map = node_.units();
+    for (const plan::UnitTarget& target : *targets) {
+      rows.push_back({(*units_map)[target.unit.value]->name, plan::render(*statement.plan, call.values, target, targets->size())});
+    }
+  }
+  co_return rows;
+}
+
+}  // namespace decan::session
+namespace decan::session {
+Task<Status> Session::admin(Call&) { co_return Status{}; }
+Task<Status> Session::distsql(std::string_view) { co_return Status{}; }
+}

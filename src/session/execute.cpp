@@ -1,0 +1,432 @@
+// Runs one planned statement: on one unit (tier 1), on several (tier 2), or by the session itself.
+#include "exec/scatter.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/log.h"
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+namespace {
+
+constexpr int kMaxRetries = 3;
+
+StatementTier tier_of(const plan::Plan& plan, size_t targets) {
+  switch (plan.action) {
+    case plan::Action::kRoute: return StatementTier::kRoute;
+    case plan::Action::kScatter:
+    case plan::Action::kScatterWrite:
+    case plan::Action::kInsertRows:
+    case plan::Action::kCopyIn:
+    case plan::Action::kCopyOut: return targets > 1 ? StatementTier::kMerge : StatementTier::kRoute;
+    case plan::Action::kDdl:
+    case plan::Action::kDdlConcurrent:
+    case plan::Action::kAdmin: return StatementTier::kDdl;
+    case plan::Action::kRefuse: return StatementTier::kRefused;
+    default: return StatementTier::kSession;
+  }
+}
+
+// The value of a LIMIT, OFFSET or HAVING term; nullopt for NULL.
+Result<std::optional<std::string>> text_of(const plan::ValueRef& ref, const plan::Values& values) {
+  std::string text;
+  switch (ref.kind) {
+    case plan::ValueRef::Kind::kConstant:
+      if (ref.is_null) return std::nullopt;
+      text = ref.constant;
+      break;
+    case plan::ValueRef::Kind::kLiteral: {
+      auto literal = values.tpl == nullptr ? std::nullopt : sql::literal_value(values.sql, values.tpl->literals.at(ref.index));
+      if (!literal) return fail(sqlstate::kFeatureNotSupported, "this form of literal is not supported here");
+      text = std::move(*literal);
+      break;
+    }
+    case plan::ValueRef::Kind::kParameter: {
+      const plan::ParameterValue& parameter = values.parameters[ref.index - 1];
+      if (parameter.is_null) return std::nullopt;
+      if (!parameter.is_binary) {
+        text = parameter.bytes;
+        break;
+      }
+      if (parameter.bytes.size() != 2 && parameter.bytes.size() != 4 && parameter.bytes.size() != 8) {
+        return fail(sqlstate::kFeatureNotSupported, "a binary parameter of this type is not supported here");
+      }
+      int64_t number = static_cast<signed char>(parameter.bytes[0]);
+      for (size_t i = 1; i < parameter.bytes.size(); ++i) number = number * 256 + static_cast<unsigned char>(parameter.bytes[i]);
+      text = std::to_string(number);
+      break;
+    }
+  }
+  return ref.negated ? "-" + text : text;
+}
+
+Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref, const plan::Values& values, std::string_view what) {
+  if (!ref) return std::nullopt;
+  auto text = text_of(*ref, values);
+  if (!text) return fail(text.error());
+  if (!*text) return std::nullopt;
+  int64_t number = 0;
+  const std::string& digits = **text;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) {
+    return fail(sqlstate::kInvalidTextRepresentation, "invalid input syntax for type bigint: \"" + digits + "\"");
+  }
+  if (number < 0) return fail(what == "LIMIT" ? "2201W" : "2201X", std::string(what) + " must not be negative");
+  return number;
+}
+
+bool is_stale(const wire::ErrorFields& error) {
+  const std::string_view state = error.get('C');
+  if (state == sqlstate::kUndefinedTable) return error.get('M').find("decan_shard.") != std::string_view::npos;
+  return state == "23514" && error.get('M').starts_with("no partition of relation");
+}
+
+}  // namespace
+
+Task<Status> Session::execute(Call& call) {
+  for (int attempt = 0;; ++attempt) {
+    auto done = co_await execute_once(call);
+    if (done || done.error().retry == Retry::kNever) co_return done;
+    if (txn_->in_block() && !implicit_block_) {
+      Error error = done.error();
+      error.sqlstate = sqlstate::kSerializationFailure;
+      error.message = "the placement of a table changed while the transaction used it";
+      error.hint = "Run the transaction again.";
+      co_return fail(std::move(error));
+    }
+    if (attempt == kMaxRetries || call.portal != nullptr || implicit_block_) co_return done;
+    loop_.metrics.catalog_retries.add();
+    txn_->release_participants();
+    auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+    if (!refreshed) co_return fail(refreshed.error());
+    auto planned = co_await plan_text(call.values.sql);
+    if (!planned) co_return fail(planned.error());
+    if ((*planned)->statements.size() != 1) co_return done;
+    call.plan = (*planned)->statements[0].plan;
+    call.values.tpl = template_.exact ? nullptr : &template_;
+  }
+}
+
+Status Session::check_in_block(const plan::Plan& plan) const {
+  if (txn_->status() != 'E') return {};
+  switch (plan.action) {
+    case plan::Action::kCommit:
+    case plan::Action::kRollback:
+    case plan::Action::kRollbackTo:
+    case plan::Action::kPrepareTransaction: return {};
+    default:
+      return fail(sqlstate::kInFailedTransaction, "current transaction is aborted, commands ignored until end of transaction block");
+  }
+}
+
+Task<Status> Session::execute_once(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  if (auto allowed = check_in_block(plan); !allowed) co_return allowed;
+  loop_.metrics.statements[static_cast<size_t>(tier_of(plan, 1))].add();
+  switch (plan.action) {
+    case plan::Action::kEmpty: port_.writer().empty('I'); co_return Status{};
+    case plan::Action::kRoute:
+    case plan::Action::kScatter:
+    case plan::Action::kScatterWrite:
+    case plan::Action::kInsertRows: {
+      auto targets = targets_of(call);
+      if (!targets) co_return fail(targets.error());
+      if (targets->size() == 1) co_return co_await route(call, targets->front(), 1);
+      co_return co_await scatter(call, std::move(*targets));
+    }
+    case plan::Action::kShow: co_return co_await route(call, plan::UnitTarget{node_.home(), {}, {}}, 1);
+    case plan::Action::kCopyIn: co_return co_await copy_in(call);
+    case plan::Action::kCopyOut: co_return co_await copy_out(call);
+    case plan::Action::kBegin:
+    case plan::Action::kCommit:
+    case plan::Action::kRollback:
+    case plan::Action::kSavepoint:
+    case plan::Action::kRelease:
+    case plan::Action::kRollbackTo:
+    case plan::Action::kSetTransaction: co_return co_await transaction_statement(call);
+    case plan::Action::kSet:
+    case plan::Action::kReset: co_return co_await set_statement(call);
+    case plan::Action::kDiscard: co_return co_await discard_statement(call);
+    case plan::Action::kPrepare: co_return co_await prepare_statement(call);
+    case plan::Action::kExecute: co_return co_await execute_statement(call);
+    case plan::Action::kDeallocate: co_return co_await deallocate_statement(call);
+    case plan::Action::kDeclareCursor:
+    case plan::Action::kFetch:
+    case plan::Action::kCloseCursor: co_return co_await cursor_statement(call);
+    case plan::Action::kListen:
+    case plan::Action::kUnlisten: co_return co_await listen_statement(call);
+    case plan::Action::kDdl: co_return co_await ddl(call);
+    case plan::Action::kDdlConcurrent: co_return co_await ddl_concurrent(call);
+    case plan::Action::kExplain: co_return co_await explain(call);
+    case plan::Action::kAdmin: co_return co_await admin(call);
+    case plan::Action::kPrepareTransaction:
+    case plan::Action::kCommitPrepared:
+    case plan::Action::kRollbackPrepared:
+      co_return fail(sqlstate::kFeatureNotSupported, "prepared transactions of clients are not supported", {},
+                     "Commit the transaction directly: Decan makes it atomic over all units.");
+    case plan::Action::kRefuse: co_return fail(plan.refusal);
+  }
+  co_return fail(sqlstate::kInternalError, "unknown kind of plan");
+}
+
+Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const plan::RouteTo to = plan.routing.to;
+  if (plan.effects.uses_temp || to == plan::RouteTo::kHome) return std::vector{plan::UnitTarget{node_.home(), {}, {}}};
+  if (to == plan::RouteTo::kUnit) return std::vector{plan::UnitTarget{plan.routing.unit, {}, {}}};
+  if (to == plan::RouteTo::kAnyUnit && plan.action == plan::Action::kRoute) {
+    // A unit that works for the transaction already, else spread by session.
+    if (!txn_->participants().empty()) return std::vector{plan::UnitTarget{txn_->participants().front()->connection->unit(), {}, {}}};
+    const auto all = units();
+    return std::vector{plan::UnitTarget{plan.effects.writes ? node_.home() : all[entry_->pid % all.size()], {}, {}}};
+  }
+  auto targets = plan::resolve(plan, call.values);
+  if (targets && targets->empty()) {
+    return std::vector{plan::UnitTarget{txn_->participants().empty() ? node_.home() : txn_->participants().front()->connection->unit(), {}, {}}};
+  }
+  return targets;
+}
+
+Status Session::check_isolation() const {
+  if (txn_->read_committed(default_isolation_)) return {};
+  return fail(sqlstate::kFeatureNotSupported,
+              "a transaction above READ COMMITTED can not use a second storage unit", {},
+              "Use READ COMMITTED, or keep the transaction's keys on one unit.");
+}
+
+Task<Result<txn::Participant*>> Session::join(UnitId unit, bool block) {
+  if (txn_->find(unit) == nullptr && block) {
+    const bool second = std::ranges::any_of(txn_->participants(), [](const auto& p) { return p->in_block; });
+    if (second) {
+      if (auto allowed = check_isolation(); !allowed) co_return fail(allowed.error());
+    }
+  }
+  co_return co_await txn_->join(unit, block, settings_);
+}
+
+// --- tier 1 ---
+
+Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t target_count) {
+  const bool block = txn_->in_block();
+  auto participant = co_await join(target.unit, block);
+  if (!participant) co_return fail(participant.error());
+  if (auto sent = co_await send_route(call, **participant, target, target_count); !sent) co_return sent;
+  auto relayed = co_await relay(**participant);
+  if (relayed) {
+    after_effects(*call.plan, **participant);
+    if (settings_dirty_ && !txn_->in_block()) relayed = co_await adopt_settings(**participant);
+  }
+  co_return relayed;
+}
+
+Task<Status> Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count) {
+  using Kind = backend::Expected::Kind;
+  backend::UnitConnection& connection = *participant.connection;
+  if (call.simple && call.statement == nullptr) {
+    connection.writer().query(plan::render(*call.plan, call.values, target, target_count));
+    connection.expect(Kind::kQuery, true);
+    if (call.plan->effects.writes) participant.may_have_written = true;
+    co_return Status{};
+  }
+  // EXECUTE of a prepared statement by the simple protocol, or a portal that was not bound on the unit beforehand.
+  const auto statement = unit_statement(call, target, target_count);
+  connection.evict_prepared(static_cast<size_t>(node_.config()->pool.prepared_statements_per_connection));
+  queue_parse(connection, statement, false);
+  std::vector<std::optional<std::string_view>> values;
+  std::vector<int16_t> formats;
+  for (const plan::ParameterValue& parameter : call.values.parameters) {
+    values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
+    formats.push_back(parameter.is_binary ? 1 : 0);
+  }
+  connection.writer().bind("", statement->name(), formats, values, call.result_formats);
+  connection.expect(Kind::kBind, false);
+  if (call.simple && call.plan->returns_rows) {
+    connection.writer().describe('P', "");
+    connection.expect(Kind::kDescribePortal, true);
+  }
+  connection.writer().execute("", call.max_rows);
+  connection.expect(Kind::kExecute, true);
+  connection.writer().sync();
+  connection.expect(Kind::kSync, false);
+  if (call.plan->effects.writes) participant.may_have_written = true;
+  co_return Status{};
+}
+
+Task<Status> Session::relay(txn::Participant& participant) {
+  backend::UnitConnection& connection = *participant.connection;
+  auto sent = co_await connection.flush();
+  if (!sent) co_return sent;
+  hooks_.home_type = nullptr;
+  if (connection.unit() != node_.home()) {
+    hooks_.home_type = [this](UnitId unit, Oid oid) { return node_.catalogs.home_type(loop_, identity_.database, unit, oid); };
+  }
+  exec::Relay relay(connection, port_, hooks_);
+  while (true) {
+    auto outcome = co_await relay.run();
+    if (!outcome) {
+      connection.expected().clear();
+      co_return fail(outcome.error());
+    }
+    if (!outcome->copy_in) co_return co_await finish_relay(participant, std::move(*outcome));
+    if (auto pumped = co_await pump_copy_in(participant); !pumped) co_return pumped;
+  }
+}
+
+Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOutcome outcome) {
+  if (!outcome.error) co_return Status{};
+  if (participant.in_block && participant.connection->tx_status() == 'I' && !participant.unsynced) participant.in_block = false;
+  if (is_stale(*outcome.error) && !outcome.sent_rows) {
+    Error error = wire::to_error(*outcome.error);
+    error.retry = Retry::kAfterCatalogRefresh;
+    co_return fail(std::move(error));
+  }
+  if (outcome.hidden_failed) participant.connection->mark_broken();
+  send_error(*outcome.error);
+  co_return fail(kTold, {});
+}
+
+// --- tier 2 ---
+
+Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets) {
+  const plan::Plan& plan = *call.plan;
+  const bool writes = plan.effects.writes;
+  if (writes || plan.effects.takes_row_locks) {
+    if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  }
+  if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  exec::ScatterRequest request;
+  request.merge = plan.merge ? &*plan.merge : nullptr;
+  if (plan.merge) {
+    auto limit = count_of(plan.merge->limit, call.values, "LIMIT");
+    if (!limit) co_return fail(limit.error());
+    auto offset = count_of(plan.merge->offset, call.values, "OFFSET");
+    if (!offset) co_return fail(offset.error());
+    request.limit = *limit, request.offset = *offset;
+    for (const plan::HavingTerm& term : plan.merge->having) {
+      auto value = text_of(term.value, call.values);
+      if (!value) co_return fail(value.error());
+      request.having_values.push_back(std::move(*value));
+    }
+  }
+  if (call.statement) {
+    request.parameter_types = call.statement->described ? call.statement->parameter_types : call.statement->declared_types;
+  }
+  for (const plan::ParameterValue& parameter : call.values.parameters) {
+    request.parameters.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
+    request.parameter_formats.push_back(parameter.is_binary ? 1 : 0);
+  }
+  request.result_formats = call.result_formats;
+  request.limits.max_bytes = node_.config()->limits.merge_memory.value;
+  request.limits.setting = "limits.merge_memory";
+  request.send_description = call.simple;
+  request.one_answer = plan.broadcast_write;
+  if (call.portal != nullptr && call.max_rows > 0) request.buffer_rows = &call.portal->buffered;
+  for (plan::UnitTarget& target : targets) {
+    auto participant = co_await join(target.unit, txn_->in_block());
+    if (!participant) co_return fail(participant.error());
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;   // what join() queued
+    if (writes) (*participant)->may_have_written = true;
+    request.fragments.push_back({(*participant)->connection.get(), plan::render(plan, call.values, target, targets.size()), std::move(target.insert_rows)});
+  }
+  hooks_.home_type = [this](UnitId unit, Oid oid) { return node_.catalogs.home_type(loop_, identity_.database, unit, oid); };
+  auto outcome = co_await exec::scatter(loop_.loop, std::move(request), port_, hooks_);
+  if (!outcome) co_return fail(outcome.error());
+  if (outcome->error) {
+    const bool guard = outcome->error->get('C') == "22012" && !outcome->sent_rows;
+    if (is_stale(*outcome->error) || guard) {
+      // The guard of a moved bucket divides by zero; so may the statement itself: only a newer catalog tells.
+      auto known = snapshot_ ? snapshot_->epoch : 0;
+      auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+      if (refreshed && (*refreshed)->epoch != known) {
+        Error error = wire::to_error(*outcome->error);
+        error.retry = Retry::kAfterCatalogRefresh;
+        co_return fail(std::move(error));
+      }
+    }
+    send_error(*outcome->error);
+    co_return fail(kTold, {});
+  }
+  loop_.metrics.statements[static_cast<size_t>(StatementTier::kMerge)].add();
+  const std::string tag = plan.tag + (plan.tag == "INSERT" ? " 0 " : " ") + std::to_string(outcome->rows);
+  if (call.portal != nullptr && call.max_rows > 0) {
+    call.portal->buffered_tag = tag;
+  } else {
+    complete(tag);
+  }
+  co_return Status{};
+}
+
+void Session::complete(std::string_view tag) { port_.writer().command_complete(tag); }
+
+void Session::after_effects(const plan::Plan& plan, txn::Participant& participant) {
+  if (plan.effects.session_advisory_lock) participant.pinned = true;
+  if (plan.effects.changes_settings) settings_dirty_ = true;
+}
+
+// A DO block, a CALL or a user's function may have changed settings without our knowing: what differs now is taken over as
+// the session's own, so that it follows the session and the connection can be given back clean.
+Task<Status> Session::adopt_settings(txn::Participant& participant) {
+  settings_dirty_ = false;
+  backend::UnitConnection* connection = participant.connection.get();
+  auto state = co_await connection->query(
+      "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source = 'session' AND context IN ('user', 'superuser');"
+      "SELECT pg_catalog.pg_my_temp_schema() <> 0, EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()), "
+      "EXISTS (SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable), current_setting('role')");
+  if (!state) co_return fail(state.error());
+  backend::Settings::Map map;
+  for (const auto& row : (*state)[0].rows) {
+    const std::string& name = *row[0];
+    if (name == "application_name" && *row[1] == "decan") continue;
+    if (name == "client_encoding" && *row[1] == "UTF8") continue;
+    const auto known = settings_->statements().find(name);
+    map[name] = known != settings_->statements().end() && !row[1]
+                    ? known->second
+                    : "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " + backend::quote_literal(*row[1]) + ", false)";
+  }
+  const auto& flags = (*state)[1].rows.at(0);
+  if (flags[3] != "none" && flags[3]) map["role"] = "SET ROLE " + backend::quote_identifier(*flags[3]);
+  if (flags[0] == "t" || flags[1] == "t" || flags[2] == "t") participant.pinned = true;
+  settings_ = std::make_shared<const backend::Settings>(std::move(map));
+  connection->set_applied(settings_);
+  txn_->note_settings(settings_);
+  co_return co_await learn_session_values(connection);
+}
+
+// --- blocks of our own ---
+
+Task<Status> Session::begin_implicit() {
+  if (txn_->in_block()) co_return Status{};
+  implicit_block_ = true;
+  txn_->begin({}, settings_);
+  // A batch of the extended protocol may have an implicit transaction open on a unit already: it becomes part of the block.
+  for (const auto& participant : txn_->participants()) {
+    if (!participant->unsynced && !participant->pinned) continue;
+    if (auto joined = co_await txn_->join(participant->connection->unit(), true, settings_); !joined) co_return fail(joined.error());
+  }
+  co_return Status{};
+}
+
+Task<Status> Session::end_implicit(Status result) {
+  if (!implicit_block_) co_return result;
+  implicit_block_ = false;
+  if (result) {
+    result = co_await txn_->commit();
+  } else {
+    co_await txn_->rollback();
+  }
+  if (result) settings_ = txn_->settings_now();
+  if (catalog_dirty_) {
+    catalog_dirty_ = false;
+    block_snapshot_.reset();
+    context_hash_ = 0;
+    if (result) {
+      auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+      if (!refreshed) co_return fail(refreshed.error());
+    }
+  }
+  co_return result;
+}
+
+}  // namespace decan::session

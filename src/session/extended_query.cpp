@@ -1,0 +1,531 @@
+// The extended query protocol. Messages for one unit are queued on its connection and sent at Sync or Flush in one go; what
+// the session answers itself takes its place in the same queue of replies. A batch that touches a second unit becomes a
+// transaction block over both, so that it stays atomic.
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+namespace {
+
+bool goes_to_unit_whole(const plan::Plan& plan) {
+  switch (plan.action) {
+    case plan::Action::kRoute:
+    case plan::Action::kScatter:
+    case plan::Action::kScatterWrite:
+    case plan::Action::kInsertRows:
+    case plan::Action::kShow: return true;
+    default: return false;
+  }
+}
+
+std::string encoded(void (wire::Writer::*message)(char), char type) {
+  std::string bytes;
+  (wire::Writer(bytes).*message)(type);
+  return bytes;
+}
+
+}  // namespace
+
+Task<Status> Session::extended(const wire::Header& header, std::string_view body) {
+  if (skip_to_sync_ && header.type != 'S') co_return Status{};
+  executing_ = true;
+  Status done;
+  switch (header.type) {
+    case 'P': done = co_await on_parse(body); break;
+    case 'B': done = co_await on_bind(body); break;
+    case 'D': done = co_await on_describe(body); break;
+    case 'E': done = co_await on_execute(body); break;
+    case 'C': done = co_await on_close(body); break;
+    case 'H': done = co_await on_flush(); break;
+    default:
+      done = co_await on_sync();
+      executing_ = false;
+      co_return done;
+  }
+  if (done) co_return done;
+  if (done.error().sqlstate == sqlstate::kProtocolViolation && done.error().detail.empty() && !txn_) co_return done;
+  co_await extended_error(std::move(done));
+  co_return Status{};
+}
+
+// Replies of what came before the failed message go first; then everything up to Sync is skipped.
+Task<void> Session::extended_error(Status status) {
+  if (status.error().sqlstate != kTold) {
+    auto drained = co_await drain();
+    if (drained) send_error(status.error());
+  }
+  skip_to_sync_ = true;
+  txn_->fail_block();
+}
+
+void Session::local_reply(std::string bytes) {
+  txn::Participant* participant = batch_unit_ ? txn_->find(*batch_unit_) : nullptr;
+  if (participant != nullptr && !participant->connection->expected().empty()) {
+    participant->connection->expect({Kind::kLocal, true, {}, std::move(bytes)});
+  } else {
+    port_.out() += bytes;
+  }
+}
+
+Task<Status> Session::drain() {
+  if (!batch_unit_) co_return Status{};
+  txn::Participant* participant = txn_->find(*batch_unit_);
+  batch_unit_.reset();
+  if (participant == nullptr || participant->connection->expected().empty()) co_return Status{};
+  participant->connection->writer().flush();
+  co_return co_await relay(*participant);
+}
+
+Task<Status> Session::on_flush() {
+  const auto unit = batch_unit_;
+  if (auto drained = co_await drain(); !drained) co_return drained;
+  batch_unit_ = unit;
+  co_return co_await port_.flush();
+}
+
+// --- statements ---
+
+Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std::vector<Oid> types) {
+  auto current = co_await snapshot();
+  if (!current) co_return fail(current.error());
+  const uint64_t context = context_hash();
+  std::string key(reinterpret_cast<const char*>(types.data()), types.size() * sizeof(Oid));
+  key += sql;
+  const uint64_t hash = std::hash<std::string>{}(key);
+  auto& cache = loop_.statements.prepared();
+  if (const SharedStatementPtr* known = cache.find(key, hash, context)) {
+    loop_.metrics.plan_cache_hits.add();
+    co_return *known;
+  }
+  loop_.metrics.plan_cache_misses.add();
+  auto planning = co_await plan_context();
+  if (!planning) co_return fail(planning.error());
+  uint32_t position = 0;
+  auto planned = plan::plan_statements(sql, nullptr, types, *planning, &position);
+  if (!planned) {
+    if (auto drained = co_await drain(); !drained) co_return fail(drained.error());
+    wire::ErrorFields fields = wire::to_fields(planned.error(), "ERROR");
+    if (position > 0) fields.set('P', std::to_string(position));
+    send_error(fields);
+    co_return fail(kTold, {});
+  }
+  if (planned->size() > 1) {
+    co_return fail(sqlstate::kSyntaxError, "cannot insert multiple commands into a prepared statement");
+  }
+  auto statement = std::make_shared<SharedStatement>();
+  statement->sql = std::move(sql);
+  statement->declared_types = std::move(types);
+  statement->context = context;
+  if (planned->empty()) {
+    auto empty = std::make_shared<plan::Plan>();
+    empty->snapshot = *current;
+    statement->plan = empty;
+  } else {
+    statement->plan = planned->front().plan;
+  }
+  if (statement->plan->snapshot && statement->plan->routing.group != nullptr) {
+    statement->by_bucket.resize(statement->plan->routing.group->buckets.size());
+  }
+  const size_t bytes = statement->bytes() + 4096;
+  if (!block_snapshot_) cache.insert(std::move(key), hash, context, statement, bytes);
+  co_return statement;
+}
+
+// Lets the home unit (or one that works for the transaction already) check and describe the statement's own text.
+Task<Status> Session::validate(SharedStatement& statement) {
+  if (statement.described || !goes_to_unit_whole(*statement.plan)) {
+    statement.validated = true;
+    co_return Status{};
+  }
+  if (auto drained = co_await drain(); !drained) co_return drained;
+  UnitId unit = node_.home();
+  const bool block = txn_->in_block();
+  auto participant = co_await join(unit, block);
+  if (!participant) co_return fail(participant.error());
+  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+  backend::UnitConnection& connection = *(*participant)->connection;
+  // Without a Sync when the batch's implicit transaction is open on this unit: a Sync would commit it.
+  const bool unsynced = (*participant)->unsynced;
+  if (!statement.whole) statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
+  connection.writer().parse("", statement.sql, statement.declared_types);
+  connection.writer().describe('S', "");
+  if (unsynced) connection.writer().flush();
+  else connection.writer().sync();
+  if (auto sent = co_await connection.flush(); !sent) co_return sent;
+  std::optional<wire::ErrorFields> error;
+  for (bool done = false; !done;) {
+    auto frame = co_await connection.next_frame();
+    if (!frame) co_return fail(frame.error());
+    switch (frame->type) {
+      case 't': {
+        auto types = wire::decode_parameter_description(frame->body);
+        if (!types) co_return fail(types.error());
+        statement.parameter_types = std::move(*types);
+        break;
+      }
+      case 'T': {
+        auto columns = wire::decode_row_description(frame->body);
+        if (!columns) co_return fail(columns.error());
+        statement.columns = std::move(*columns);
+        done = unsynced;
+        break;
+      }
+      case 'n': done = unsynced; break;
+      case 'E': {
+        auto fields = wire::decode_error(frame->body);
+        if (!fields) co_return fail(fields.error());
+        error = std::move(*fields);
+        done = unsynced;
+        break;
+      }
+      case 'Z':
+        connection.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
+        done = true;
+        break;
+      default: break;
+    }
+    connection.consume_frame(*frame);
+  }
+  if (error) {
+    logical_names(*error);
+    send_error(*error);
+    co_return fail(kTold, {});
+  }
+  statement.described = statement.validated = true;
+  co_return Status{};
+}
+
+Task<Status> Session::on_parse(std::string_view body) {
+  auto parse = wire::decode_parse(body);
+  if (!parse) co_return fail(parse.error());
+  std::string name(parse->name);
+  if (!name.empty() && prepared_.contains(name)) {
+    co_return fail(sqlstate::kDuplicatePreparedStatement, "prepared statement \"" + name + "\" already exists");
+  }
+  auto statement = co_await shared_statement(std::string(parse->query), std::move(parse->parameter_types));
+  if (!statement) co_return fail(statement.error());
+  if (auto allowed = check_in_block(*(*statement)->plan); !allowed) co_return allowed;
+  if ((*statement)->plan->action == plan::Action::kRefuse) co_return fail((*statement)->plan->refusal);
+  // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict now.
+  const size_t whole = wire::kHeaderBytes + body.size();
+  const std::string_view rest = port_.input().readable().substr(std::min(whole, port_.input().size()));
+  const bool bind_follows = !rest.empty() && rest[0] == 'B';
+  if (!(*statement)->validated && !bind_follows) {
+    if (auto valid = co_await validate(**statement); !valid) co_return valid;
+  }
+  prepared_[name] = *statement;
+  if (!(*statement)->validated) unverified_.push_back(name);
+  local_reply(encoded(&wire::Writer::empty, '1'));
+  co_return Status{};
+}
+
+// --- portals ---
+
+Task<Status> Session::replan(Portal& portal) {
+  auto current = co_await snapshot();
+  if (!current) co_return fail(current.error());
+  if (portal.statement->context == context_hash()) co_return Status{};
+  auto again = co_await shared_statement(portal.statement->sql, portal.statement->declared_types);
+  if (!again) co_return fail(again.error());
+  portal.statement = *again;
+  co_return Status{};
+}
+
+Task<Status> Session::on_bind(std::string_view body) {
+  Portal portal;
+  portal.bind_body.assign(body);
+  auto bind = wire::decode_bind(portal.bind_body);
+  if (!bind) co_return fail(bind.error());
+  const std::string name(bind->portal), statement_name(bind->statement);
+  const auto found = prepared_.find(statement_name);
+  if (found == prepared_.end()) {
+    co_return fail(sqlstate::kInvalidStatementName, statement_name.empty() ? "unnamed prepared statement does not exist"
+                                                                            : "prepared statement \"" + statement_name + "\" does not exist");
+  }
+  if (!name.empty() && portals_.contains(name)) co_return fail(sqlstate::kDuplicateCursor, "cursor \"" + name + "\" already exists");
+  portal.statement = found->second;
+  if (auto planned = co_await replan(portal); !planned) co_return planned;
+  found->second = portal.statement;
+  SharedStatement& statement = *portal.statement;
+  if (auto allowed = check_in_block(*statement.plan); !allowed) co_return allowed;
+  if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
+  const bool binary = bind->parameter_formats.size() > 1 || (bind->parameter_formats.size() == 1 && bind->parameter_formats[0] == 1);
+  const bool several = statement.plan->action == plan::Action::kInsertRows || statement.plan->action == plan::Action::kScatter ||
+                       statement.plan->action == plan::Action::kScatterWrite;
+  if (!statement.described && !bind->parameters.empty() && (several || (binary && statement.declared_types.size() < bind->parameters.size()))) {
+    if (auto valid = co_await validate(statement); !valid) co_return valid;
+  }
+  const auto& types = statement.described ? statement.parameter_types : statement.declared_types;
+  if (statement.described && bind->parameters.size() != types.size()) {
+    co_return fail(sqlstate::kProtocolViolation, "bind message supplies " + std::to_string(bind->parameters.size()) + " parameters, but prepared statement \"" +
+                                                     statement_name + "\" requires " + std::to_string(types.size()), "Bind.");
+  }
+  portal.parameter_formats = bind->parameter_formats;
+  portal.result_formats = bind->result_formats;
+  for (size_t i = 0; i < bind->parameters.size(); ++i) {
+    plan::ParameterValue value;
+    value.is_null = !bind->parameters[i].has_value();
+    value.is_binary = bind->parameter_is_binary(i);
+    value.type = i < types.size() ? types[i] : 0;
+    if (bind->parameters[i]) value.bytes = *bind->parameters[i];
+    portal.parameters.push_back(value);
+  }
+  auto [at, inserted] = portals_.insert_or_assign(name, std::move(portal));
+  Portal& bound = at->second;
+  if (!goes_to_unit_whole(*bound.statement->plan)) {
+    local_reply(encoded(&wire::Writer::empty, '2'));
+    co_return Status{};
+  }
+  Call call;
+  call.plan = bound.statement->plan;
+  call.values = {bound.statement->sql, nullptr, bound.parameters};
+  auto targets = targets_of(call);
+  if (!targets) {
+    portals_.erase(at);
+    co_return fail(targets.error());
+  }
+  bound.targets = std::move(*targets);
+  if (bound.targets.size() != 1) {
+    local_reply(encoded(&wire::Writer::empty, '2'));
+    co_return Status{};
+  }
+  const UnitId unit = bound.targets.front().unit;
+  if (batch_unit_ && *batch_unit_ != unit) {
+    // A second unit in one batch: from here on the batch is a block over both.
+    if (auto drained = co_await drain(); !drained) co_return drained;
+    if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  }
+  auto participant = co_await join(unit, txn_->in_block());
+  if (!participant) co_return fail(participant.error());
+  batch_unit_ = unit;
+  co_return co_await bind_on(bound, name, **participant);
+}
+
+Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Participant& participant) {
+  backend::UnitConnection& connection = *participant.connection;
+  Call call;
+  call.plan = portal.statement->plan;
+  call.values = {portal.statement->sql, nullptr, portal.parameters};
+  call.statement = portal.statement;
+  const auto statement = unit_statement(call, portal.targets.front(), 1);
+  connection.evict_prepared(static_cast<size_t>(node_.config()->pool.prepared_statements_per_connection));
+  queue_parse(connection, statement, false);
+  std::vector<std::optional<std::string_view>> values;
+  values.reserve(portal.parameters.size());
+  for (const plan::ParameterValue& parameter : portal.parameters) values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
+  connection.writer().bind(name, statement->name(), portal.parameter_formats, values, portal.result_formats);
+  connection.expect({Kind::kBind, true, statement, {}});
+  participant.unsynced = true;
+  portal.open_on = participant.connection->unit();
+  co_return Status{};
+}
+
+backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count) {
+  SharedStatement& statement = *call.statement;
+  const bool by_bucket = target.bucket && target.insert_rows.empty() && target.bucket->value < statement.by_bucket.size();
+  backend::UnitStatementPtr* slot = by_bucket ? &statement.by_bucket[target.bucket->value] : nullptr;
+  if (slot == nullptr && target.insert_rows.empty() && target_count == 1) {
+    slot = call.plan->guarded_sql.empty() || !call.plan->routing.group ? &statement.whole : &statement.guarded;
+  }
+  if (slot != nullptr && *slot) return *slot;
+  auto made = loop_.statements.make_unit_statement(plan::render(*call.plan, call.values, target, target_count),
+                                                   statement.described && !target.insert_rows.empty() ? statement.parameter_types : statement.declared_types);
+  if (slot != nullptr) *slot = made;
+  return made;
+}
+
+void Session::queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement, bool visible) {
+  if (connection.has_prepared(*statement)) return;
+  connection.writer().parse(statement->name(), statement->sql, statement->parameter_types);
+  connection.expect({Kind::kParse, visible, statement, {}});
+}
+
+Task<Status> Session::on_describe(std::string_view body) {
+  auto describe = wire::decode_describe(body);
+  if (!describe) co_return fail(describe.error());
+  const std::string name(describe->name);
+  SharedStatementPtr statement;
+  std::vector<int16_t> formats;
+  if (describe->kind == 'P') {
+    const auto found = portals_.find(name);
+    if (found == portals_.end()) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+    Portal& portal = found->second;
+    if (portal.open_on) {
+      backend::UnitConnection& connection = *txn_->find(*portal.open_on)->connection;
+      connection.writer().describe('P', name);
+      connection.expect(Kind::kDescribePortal, true);
+      co_return Status{};
+    }
+    statement = portal.statement;
+    formats = portal.result_formats;
+  } else {
+    const auto found = prepared_.find(name);
+    if (found == prepared_.end()) co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + name + "\" does not exist");
+    Portal probe;
+    probe.statement = found->second;
+    if (auto planned = co_await replan(probe); !planned) co_return planned;
+    statement = found->second = probe.statement;
+  }
+  if (auto valid = co_await validate(*statement); !valid) co_return valid;
+  std::string reply;
+  wire::Writer writer(reply);
+  if (describe->kind == 'S') writer.parameter_description(statement->parameter_types);
+  if (statement->columns) {
+    wire::RowDescription columns = *statement->columns;
+    for (size_t i = 0; i < columns.fields.size(); ++i) {
+      columns.fields[i].format = formats.empty() ? int16_t{0} : formats.size() == 1 ? formats[0] : i < formats.size() ? formats[i] : int16_t{0};
+    }
+    writer.row_description(columns);
+  } else {
+    writer.empty('n');
+  }
+  local_reply(std::move(reply));
+  co_return Status{};
+}
+
+Task<Status> Session::on_execute(std::string_view body) {
+  auto execute_message = wire::decode_execute(body);
+  if (!execute_message) co_return fail(execute_message.error());
+  const std::string name(execute_message->portal);
+  const auto found = portals_.find(name);
+  if (found == portals_.end()) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+  Portal& portal = found->second;
+  if (portal.open_on) {
+    txn::Participant* participant = txn_->find(*portal.open_on);
+    if (participant == nullptr) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+    if (batch_unit_ && *batch_unit_ != *portal.open_on) {
+      if (auto drained = co_await drain(); !drained) co_return drained;
+    }
+    batch_unit_ = portal.open_on;
+    backend::UnitConnection& connection = *participant->connection;
+    connection.writer().execute(name, execute_message->max_rows);
+    connection.expect(Kind::kExecute, true);
+    participant->unsynced = true;
+    const plan::Plan& plan = *portal.statement->plan;
+    if (plan.effects.writes) participant->may_have_written = true;
+    loop_.metrics.statements[static_cast<size_t>(StatementTier::kRoute)].add();
+    after_effects(plan, *participant);
+    co_return Status{};
+  }
+  if (auto drained = co_await drain(); !drained) co_return drained;
+  if (portal.statement->plan->action == plan::Action::kEmpty) {
+    port_.writer().empty('I');
+    co_return Status{};
+  }
+  if (!portal.executed) {
+    Call call;
+    call.plan = portal.statement->plan;
+    call.values = {portal.statement->sql, nullptr, portal.parameters};
+    call.simple = false;
+    call.statement = goes_to_unit_whole(*call.plan) ? portal.statement : nullptr;
+    call.portal = &portal;
+    call.max_rows = execute_message->max_rows;
+    call.result_formats = portal.result_formats;
+    portal.executed = true;
+    const std::string copy_of_name = name;
+    if (auto done = co_await execute(call); !done) co_return done;
+    const auto still = portals_.find(copy_of_name);
+    if (still == portals_.end() || still->second.buffered_tag.empty()) co_return Status{};
+  }
+  // Rows of a limited fetch that were merged before: hand out the next piece.
+  Portal& buffered = portals_.find(name)->second;
+  int32_t left = execute_message->max_rows > 0 ? execute_message->max_rows : std::numeric_limits<int32_t>::max();
+  size_t at = buffered.buffered_at;
+  while (left > 0 && at < buffered.buffered.size()) {
+    const auto header = wire::decode_header(std::string_view(buffered.buffered).substr(at), wire::kMaxMessageBytes);
+    at += wire::kHeaderBytes + (*header)->body_bytes;
+    --left;
+  }
+  port_.out().append(buffered.buffered, buffered.buffered_at, at - buffered.buffered_at);
+  buffered.buffered_at = at;
+  if (at < buffered.buffered.size()) port_.writer().empty('s');
+  else complete(buffered.buffered_tag);
+  co_return co_await port_.relieve();
+}
+
+Task<Status> Session::on_close(std::string_view body) {
+  auto close = wire::decode_close(body);
+  if (!close) co_return fail(close.error());
+  const std::string name(close->name);
+  if (close->kind == 'S') {
+    prepared_.erase(name);
+  } else if (const auto found = portals_.find(name); found != portals_.end()) {
+    if (found->second.open_on) {
+      if (txn::Participant* participant = txn_->find(*found->second.open_on); participant != nullptr) {
+        if (batch_unit_ && *batch_unit_ != *found->second.open_on) {
+          if (auto drained = co_await drain(); !drained) co_return drained;
+        }
+        batch_unit_ = found->second.open_on;
+        participant->connection->writer().close('P', name);
+        participant->connection->expect(Kind::kClose, true);
+        participant->unsynced = true;
+        portals_.erase(found);
+        co_return Status{};
+      }
+    }
+    portals_.erase(found);
+  }
+  local_reply(encoded(&wire::Writer::empty, '3'));
+  co_return Status{};
+}
+
+// The end of a batch: its implicit transaction commits, or rolls back when anything in it failed.
+Task<Status> Session::on_sync() {
+  bool failed = skip_to_sync_;
+  skip_to_sync_ = false;
+  for (size_t i = 0; i < txn_->participants().size(); ++i) {
+    txn::Participant& participant = *txn_->participants()[i];
+    if (!participant.unsynced || participant.connection->broken()) {
+      participant.unsynced = false;
+      continue;
+    }
+    backend::UnitConnection& connection = *participant.connection;
+    if (failed && !participant.in_block && connection.expected().empty()) {
+      // The unit saw no error, but the batch failed here: its part must not commit.
+      connection.writer().parse("", "ROLLBACK", {});
+      connection.writer().bind("", "", {}, {}, {});
+      connection.writer().execute("", 0);
+      for (const auto kind : {Kind::kParse, Kind::kBind, Kind::kExecute}) connection.expect(kind, false);
+    }
+    connection.writer().sync();
+    connection.expect(Kind::kSync, false);
+    participant.unsynced = false;
+    if (auto relayed = co_await relay(participant); !relayed) {
+      if (relayed.error().sqlstate != kTold && !failed) send_error(relayed.error());
+      failed = true;
+      txn_->fail_block();
+    }
+  }
+  batch_unit_.reset();
+  // Statements whose text no unit has accepted do not exist after a failure, as if their Parse had failed.
+  for (const std::string& name : unverified_) {
+    const auto found = prepared_.find(name);
+    if (found == prepared_.end()) continue;
+    if (failed && !found->second->validated) prepared_.erase(found);
+    else found->second->validated = true;
+  }
+  unverified_.clear();
+  co_await settle_cancels();
+  if (implicit_block_) {
+    auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
+    if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
+  }
+  if (!txn_->in_block()) {
+    if (settings_dirty_ && !txn_->participants().empty() && !failed) {
+      if (auto adopted = co_await adopt_settings(*txn_->participants().front()); !adopted) {
+        txn_->participants().front()->connection->mark_broken();
+      }
+    }
+    portals_.clear();
+    txn_->release_participants();
+  }
+  flush_notifications();
+  send_ready();
+  if (port_.input().size() >= wire::kHeaderBytes + wire::kHeaderBytes) co_return co_await port_.relieve();   // more is in the pipeline
+  co_return co_await port_.flush();
+}
+
+}  // namespace decan::session

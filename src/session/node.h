@@ -1,0 +1,147 @@
+// What all sessions of a compute node share: configuration, loops with their pools and caches, the catalogs, the registry of
+// sessions (for cancel, SHOW SESSIONS and KILL) and the login throttle.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "async/loop.h"
+#include "backend/pool.h"
+#include "base/config.h"
+#include "catalog/snapshot.h"
+#include "meta/store.h"
+#include "session/metrics.h"
+#include "session/statement_cache.h"
+#include "txn/transaction.h"
+
+struct ssl_ctx_st;
+
+namespace decan::session {
+
+class Session;
+struct Node;
+class NotifyHub;
+
+// One event loop and what belongs to it.
+struct LoopContext {
+  LoopContext(unsigned index, backend::UnitsPtr units, const backend::PoolLimits& limits, size_t cache_bytes);
+  ~LoopContext();
+  async::Loop loop;
+  backend::Pool pool;
+  StatementCache statements;
+  Metrics metrics;
+};
+
+// A session as others see it. `session` is touched on its own loop only.
+struct SessionEntry {
+  uint32_t pid = 0;
+  std::string key;                 // 4 bytes for protocol 3.0, 32 for 3.2
+  LoopContext* loop = nullptr;
+  Session* session = nullptr;
+  std::string role, database, address, application;
+  async::TimePoint since{};
+  // Changing parts, under `mutex`.
+  mutable std::mutex mutex;
+  std::string state = "startup";   // active, idle, idle in transaction
+  std::string statement;
+  async::TimePoint state_since{};
+};
+using SessionEntryPtr = std::shared_ptr<SessionEntry>;
+
+class Registry {
+ public:
+  // Gives the session a random process id that no other session of this node has, and a random key.
+  SessionEntryPtr add(Session* session, LoopContext* loop, size_t key_bytes);
+  void remove(const SessionEntryPtr& entry);
+  // Constant-time comparison of the key; nullptr when nobody matches.
+  SessionEntryPtr find(uint32_t pid, std::string_view key) const;
+  SessionEntryPtr find(uint32_t pid) const;
+  std::vector<SessionEntryPtr> all() const;
+  size_t size() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<uint32_t, SessionEntryPtr> sessions_;
+};
+
+// Refuses logins for a while after too many failures of one address and role; no permanent lock-out.
+class LoginThrottle {
+ public:
+  bool is_blocked(const std::string& address, const std::string& role, int64_t failures, Duration window);
+  void failed(const std::string& address, const std::string& role);
+  void succeeded(const std::string& address, const std::string& role);
+
+ private:
+  static constexpr size_t kMaxEntries = 100'000;
+  std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, std::deque<async::TimePoint>> failures_;
+};
+
+// The current catalog of each logical database. Any loop; loading runs on the caller's loop.
+class Catalogs {
+ public:
+  explicit Catalogs(Node& node) : node_(node) {}
+  // Loads at first use.
+  async::Task<Result<catalog::SnapshotPtr>> current(LoopContext& loop, std::string database);
+  // Loads anew and publishes, e.g. after DDL.
+  async::Task<Result<catalog::SnapshotPtr>> refresh(LoopContext& loop, std::string database);
+  // What `connection`, in the middle of a transaction on the home unit, sees: for the session's own use until it commits.
+  async::Task<Result<catalog::SnapshotPtr>> load(backend::UnitConnection* connection);
+  void forget(const std::string& database);
+  std::vector<std::string> databases() const;
+  // Object ids of user-made types: (database, unit, oid there) -> oid on the home unit.
+  async::Task<Result<Oid>> home_type(LoopContext& loop, std::string database, UnitId unit, Oid oid);
+
+ private:
+  Node& node_;
+  mutable std::mutex mutex_;
+  std::map<std::string, catalog::SnapshotPtr> current_;
+  std::map<std::tuple<std::string, uint32_t, Oid>, Oid> types_;
+  std::atomic<uint64_t> last_version_{0};
+};
+
+struct Node {
+  Node(Config config, std::string config_path, std::unique_ptr<meta::Store> store, std::string name);
+  ~Node();
+
+  std::shared_ptr<const Config> config() const { return config_.load(); }
+  void set_config(Config config) { config_.store(std::make_shared<const Config>(std::move(config))); }
+  backend::UnitsPtr units() const { return units_.load(); }
+  // Reads the units from the metadata store and hands them to all loops. Error: the store can not be read.
+  Status reload_units();
+  UnitId home() const { return home_.load(); }
+  backend::Identity service_identity(std::string database) const;   // of the home unit's record
+  backend::PoolLimits pool_limits() const;
+
+  const std::string name;          // compute node id
+  const std::string config_path;
+  std::unique_ptr<meta::Store> store;
+  std::vector<std::unique_ptr<LoopContext>> loops;
+  Registry registry;
+  LoginThrottle throttle;
+  Catalogs catalogs{*this};
+  std::unique_ptr<txn::GidSource> gids;
+  ssl_ctx_st* tls_context = nullptr;
+  std::string certificate_hash;    // for SCRAM-SHA-256-PLUS
+  std::string mock_secret;         // mock verifiers of roles that do not exist
+  std::atomic<bool> shutting_down{false};
+  std::atomic<int64_t> login_slots{0};
+  std::unique_ptr<NotifyHub> notifications;
+  // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.
+  mutable std::mutex variables_mutex;
+  std::map<std::string, std::string> variables;
+
+ private:
+  std::atomic<std::shared_ptr<const Config>> config_;
+  std::atomic<backend::UnitsPtr> units_{std::make_shared<const backend::Units>()};
+  std::atomic<UnitId> home_{};
+};
+
+}  // namespace decan::session

@@ -1,0 +1,223 @@
+// One client's session: protocol state machine, prepared statements, portals, cursors, settings and the transaction. Lives
+// and dies on one loop; run() is its only coroutine, so nothing here needs a lock. Order of work for each message: plan
+// (cached), resolve to units, run over the transaction's connections, relay. See README.md for the states.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "exec/client_port.h"
+#include "exec/relay.h"
+#include "placement/unit_runner.h"
+#include "plan/planner.h"
+#include "session/node.h"
+#include "txn/transaction.h"
+
+namespace decan::session {
+
+using async::Task;
+
+// A bound portal of the extended protocol.
+struct Portal {
+  SharedStatementPtr statement;
+  std::string bind_body;                       // owns what the views below point into
+  std::vector<plan::ParameterValue> parameters;
+  std::vector<int16_t> parameter_formats, result_formats;
+  std::vector<plan::UnitTarget> targets;
+  std::optional<UnitId> open_on;               // bound on that unit
+  bool done = false;
+  // A multi-unit result whose rows are handed out in pieces.
+  std::string buffered;
+  size_t buffered_at = 0;
+  std::string buffered_tag;
+  bool executed = false;
+};
+
+// A statement on its way, whichever protocol brought it.
+struct Call {
+  plan::PlanPtr plan;
+  plan::Values values;
+  bool simple = true;                          // simple protocol: RowDescription is sent with the rows
+  SharedStatementPtr statement;                // extended, and EXECUTE
+  Portal* portal = nullptr;                    // extended
+  std::string portal_name;
+  int32_t max_rows = 0;
+  std::vector<int16_t> result_formats;
+};
+
+class Session final : public placement::UnitRunner {
+ public:
+  Session(Node& node, LoopContext& loop, std::unique_ptr<async::Stream> stream);
+  ~Session() override;
+
+  // From the first byte to the last.
+  Task<void> run();
+  // On the session's loop: asks the units that work for it to stop. Nothing happens while a commit is decided.
+  void cancel();
+  // On the session's loop: ends the session (KILL, shutdown).
+  void terminate(std::string reason);
+  bool is_idle() const { return idle_; }
+  bool in_transaction() const { return txn_ && txn_->in_block(); }
+  void deliver(uint32_t pid, std::string channel, std::string payload);   // a notification
+
+  // placement::UnitRunner: SQL inside the session's transaction.
+  Task<Result<placement::TextRows>> run(UnitId unit, std::string sql) override;
+  Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
+  Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to, std::string copy_in) override;
+  std::vector<UnitId> units() const override;
+  UnitId home() const override { return node_.home(); }
+
+ private:
+  // --- startup.cpp ---
+  Task<bool> start();                                  // false: the session is over
+  Task<Result<wire::StartupPacket>> read_startup();
+  Task<bool> authenticate(const wire::StartupPacket& packet);
+  Task<Result<auth::PassThroughKeys>> scram(const std::string& role, auth::Verifier verifier, bool may_log_in);
+  Task<Status> open_session(const wire::StartupPacket& packet);
+  Status startup_settings(const wire::StartupPacket& packet, backend::Settings::Map& settings);
+  void handle_cancel(const wire::StartupPacket& packet);
+  const AccessRule* matching_rule(const std::string& database, const std::string& role) const;
+
+  // --- session.cpp ---
+  Task<void> serve();
+  Task<Status> wait_for_message();                     // idle: until a whole header is there
+  Task<Status> read_frame(wire::Header& header);       // whole message in port_.input()
+  Task<Status> dispatch(const wire::Header& header);
+  Task<void> fatal(Error error);
+  void send_error(const Error& error);
+  void send_error(const wire::ErrorFields& fields);
+  void send_ready();
+  void send_notice(std::string_view severity, const Error& error);
+  void flush_notifications();
+  void set_state(std::string_view state, std::string_view statement = {});
+  void note_latency(int64_t microseconds, std::string_view sql);
+  Task<Result<catalog::SnapshotPtr>> snapshot();
+  uint64_t context_hash();
+  Task<Result<plan::Context>> plan_context();
+  Task<Status> learn_session_values(backend::UnitConnection* connection);
+  exec::RelayHooks make_hooks();
+  void logical_names(wire::ErrorFields& fields) const;
+  Task<void> settle_cancels();
+
+  // --- simple_query.cpp ---
+  Task<Status> simple_query(std::string sql);
+  Task<Result<PlannedTextPtr>> plan_text(std::string_view sql);
+  Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one);
+  Task<Status> end_of_simple();
+
+  // --- execute.cpp: one planned statement; an Error is told to the client by the caller ---
+  Task<Status> execute(Call& call);
+  Task<Status> execute_once(Call& call);
+  Task<Status> route(Call& call, const plan::UnitTarget& target, size_t target_count);
+  Task<Status> send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count);
+  Task<Status> relay(txn::Participant& participant);
+  Task<Status> finish_relay(txn::Participant& participant, exec::RelayOutcome outcome);
+  Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
+  Task<Result<txn::Participant*>> join(UnitId unit, bool block);
+  Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
+  void after_effects(const plan::Plan& plan, txn::Participant& participant);
+  Task<Status> adopt_settings(txn::Participant& participant);
+  Status check_in_block(const plan::Plan& plan) const;
+  Status check_isolation() const;
+
+  // A block of our own around what must be atomic over several units; no-op inside the client's block.
+  Task<Status> begin_implicit();
+  Task<Status> end_implicit(Status result);
+
+  // --- session_statements.cpp ---
+  Task<Status> transaction_statement(Call& call);
+  Task<Status> commit_block(const plan::Plan& plan);
+  Task<Status> rollback_block(const plan::Plan& plan);
+  Task<Status> set_statement(Call& call);
+  Task<Status> discard_statement(Call& call);
+  Task<Status> prepare_statement(Call& call);
+  Task<Status> execute_statement(Call& call);
+  Task<Status> deallocate_statement(Call& call);
+  Task<Status> cursor_statement(Call& call);
+  Task<Status> listen_statement(Call& call);
+  void complete(std::string_view tag);
+  Task<Status> after_settings_changed(std::string_view name, backend::UnitConnection* connection);
+  Task<Status> run_on(txn::Participant& participant, std::string sql, bool visible);
+
+  // --- ddl.cpp ---
+  Task<Status> ddl(Call& call);
+  Task<Status> ddl_concurrent(Call& call);
+  Task<Status> admin(Call& call);
+  Task<Status> distsql(std::string_view sql);
+  Task<Status> explain(Call& call);
+  Task<Status> catalog_changed();
+  Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
+  void send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
+                 std::string_view tag, bool with_description);
+  Task<Result<std::vector<std::vector<std::string>>>> preview(std::string sql);
+
+  // --- copy.cpp ---
+  Task<Status> pump_copy_in(txn::Participant& participant);
+  Task<Status> copy_in(Call& call);
+  Task<Status> copy_out(Call& call);
+
+  // --- extended_query.cpp ---
+  Task<Status> extended(const wire::Header& header, std::string_view body);
+  Task<Status> on_parse(std::string_view body);
+  Task<Status> on_bind(std::string_view body);
+  Task<Status> on_describe(std::string_view body);
+  Task<Status> on_execute(std::string_view body);
+  Task<Status> on_close(std::string_view body);
+  Task<Status> on_sync();
+  Task<Status> on_flush();
+  Task<Status> drain();                                // what is queued on units is sent and answered
+  Task<void> extended_error(Status status);
+  Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
+  Task<Status> validate(SharedStatement& statement);   // on the home unit; learns its description
+  Task<Status> bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
+  backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
+  void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement, bool visible);
+  void local_reply(std::string bytes);                 // at this place of the client's stream
+  Task<Status> replan(Portal& portal);
+
+  Node& node_;
+  LoopContext& loop_;
+  exec::ClientPort port_;
+  exec::RelayHooks hooks_;
+  SessionEntryPtr entry_;
+  backend::Identity identity_, service_;
+  std::string role_now_;                               // SET ROLE changes it
+  std::unique_ptr<txn::Transaction> txn_;
+  backend::SettingsPtr settings_, base_settings_;      // base: what start-up asked for, target of RESET
+  std::map<std::string, std::string, std::less<>> reported_;   // ParameterStatus as the client knows it
+  std::vector<std::string> search_path_;
+  std::string default_isolation_ = "read committed";
+  bool standard_conforming_strings_ = true;
+  uint64_t context_hash_ = 0;                          // 0: to be computed
+  catalog::SnapshotPtr block_snapshot_;                // after DDL in the open block
+  catalog::SnapshotPtr snapshot_;
+  std::vector<std::string> temp_relations_;
+  bool catalog_dirty_ = false;                         // DDL in the block: refresh when it ends
+  bool settings_dirty_ = false;                        // something may have changed settings behind our back
+  sql::Template template_;
+
+  std::unordered_map<std::string, SharedStatementPtr> prepared_;
+  std::map<std::string, Portal, std::less<>> portals_;
+  std::map<std::string, UnitId, std::less<>> cursors_;
+  std::vector<std::string> unverified_;                // parsed in this batch, not yet seen by a unit
+  bool skip_to_sync_ = false;
+  bool implicit_block_ = false;                        // opened by begin_implicit or by a batch over several units
+  std::optional<UnitId> batch_unit_;                   // extended batch: the unit with queued messages
+
+  struct PendingNotification { uint32_t pid; std::string channel, payload; };
+  std::vector<PendingNotification> notifications_;
+  bool listening_ = false;
+  bool idle_ = false;
+  bool executing_ = false;
+  bool cancelled_ = false;
+  size_t cancels_in_flight_ = 0;
+  async::Event cancels_done_;
+  std::string terminate_reason_;
+  uint64_t counted_in_ = 0, counted_out_ = 0;
+};
+
+}  // namespace decan::session

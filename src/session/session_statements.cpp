@@ -1,0 +1,400 @@
+// Statements that the session answers itself or keeps book of: transactions, settings, SQL-level prepared statements, cursors,
+// LISTEN.
+#include <algorithm>
+
+#include "session/notify_hub.h"
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+// Sends `sql` (empty: only what is queued already) to a unit and relays or hides the answer.
+Task<Status> Session::run_on(txn::Participant& participant, std::string sql, bool visible) {
+  backend::UnitConnection& connection = *participant.connection;
+  if (!sql.empty()) {
+    connection.writer().query(sql);
+    connection.expect(Kind::kQuery, visible);
+  }
+  if (connection.expected().empty()) co_return Status{};
+  co_return co_await relay(participant);
+}
+
+// --- transactions ---
+
+Task<Status> Session::transaction_statement(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const bool client_block = txn_->in_block() && !implicit_block_;
+  switch (plan.action) {
+    case plan::Action::kBegin:
+      if (client_block) {
+        send_notice("WARNING", Error{std::string(sqlstate::kActiveTransaction), "there is already a transaction in progress"});
+      } else if (implicit_block_) {
+        implicit_block_ = false;   // what the string has done so far belongs to the client's block now
+        txn_->set_options(plan.transaction_options);
+      } else {
+        txn_->begin(plan.transaction_options, settings_);
+      }
+      complete(plan.tag);
+      co_return Status{};
+    case plan::Action::kCommit: co_return co_await commit_block(plan);
+    case plan::Action::kRollback: co_return co_await rollback_block(plan);
+    case plan::Action::kSetTransaction: {
+      if (!txn_->in_block()) {
+        // Outside a block only SET SESSION CHARACTERISTICS has a lasting effect; the unit says what is wrong with the rest.
+        co_return co_await set_statement(call);
+      }
+      txn_->note_isolation(plan.transaction_options);
+      auto participant = co_await join(node_.home(), true);
+      if (!txn_->participants().empty()) participant = txn_->participants().front().get();
+      if (!participant) co_return fail(participant.error());
+      auto done = co_await run_on(**participant, std::string(call.values.sql), true);
+      if (done) txn_->remember_local(std::string(call.values.sql));
+      co_return done;
+    }
+    default: break;
+  }
+  const std::string_view verb = plan.action == plan::Action::kSavepoint ? "SAVEPOINT"
+                                : plan.action == plan::Action::kRelease ? "RELEASE SAVEPOINT"
+                                                                        : "ROLLBACK TO SAVEPOINT";
+  if (!client_block) {
+    co_return fail(sqlstate::kNoActiveTransaction, std::string(verb) + " can only be used in transaction blocks");
+  }
+  for (const auto& participant : txn_->participants()) {
+    if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
+  }
+  if (plan.action == plan::Action::kSavepoint) {
+    auto done = co_await txn_->savepoint(plan.name);
+    if (done) complete(plan.tag);
+    co_return done;
+  }
+  if (!txn_->has_savepoint(plan.name)) {
+    co_return fail(sqlstate::kInvalidSavepoint, "savepoint \"" + plan.name + "\" does not exist");
+  }
+  auto done = plan.action == plan::Action::kRelease ? co_await txn_->release(plan.name) : co_await txn_->rollback_to(plan.name);
+  if (!done) co_return done;
+  if (plan.action == plan::Action::kRollbackTo) {
+    settings_ = txn_->settings_now();
+    context_hash_ = 0;
+    if (catalog_dirty_) {
+      if (auto changed = co_await catalog_changed(); !changed) co_return changed;
+    }
+  }
+  complete(plan.tag);
+  co_return Status{};
+}
+
+Task<Status> Session::commit_block(const plan::Plan& plan) {
+  if (!txn_->in_block() || implicit_block_) {
+    send_notice("WARNING", Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
+    if (implicit_block_) {
+      auto ended = co_await end_implicit(Status{});
+      if (!ended) co_return ended;
+    }
+    complete("COMMIT");
+    co_return Status{};
+  }
+  if (txn_->status() == 'E') {
+    auto rolled_back = co_await rollback_block(plan);
+    co_return rolled_back;
+  }
+  const std::string options = txn_->begin_options();
+  for (const auto& participant : txn_->participants()) {
+    if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
+  }
+  if (settings_dirty_ && !txn_->participants().empty()) {
+    if (auto adopted = co_await adopt_settings(*txn_->participants().front()); !adopted) co_return adopted;
+  }
+  auto committed = co_await txn_->commit();
+  settings_ = txn_->settings_now();
+  context_hash_ = 0;
+  std::erase_if(cursors_, [&](const auto& cursor) {
+    const txn::Participant* participant = txn_->find(cursor.second);
+    return participant == nullptr || !participant->pinned;
+  });
+  portals_.clear();
+  if (catalog_dirty_) {
+    catalog_dirty_ = false;
+    block_snapshot_.reset();
+    if (committed) {
+      auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+      if (!refreshed) co_return fail(refreshed.error());
+    }
+  }
+  if (!committed) co_return committed;
+  if (plan.chain) txn_->begin(options, settings_);
+  complete("COMMIT");
+  co_return Status{};
+}
+
+Task<Status> Session::rollback_block(const plan::Plan& plan) {
+  if (!txn_->in_block() || implicit_block_) {
+    send_notice("WARNING", Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
+    if (implicit_block_) co_await end_implicit(fail(kTold, {}));
+    complete("ROLLBACK");
+    co_return Status{};
+  }
+  const std::string options = txn_->begin_options();
+  for (const auto& participant : txn_->participants()) {
+    if (participant->connection->broken()) continue;
+    (void)co_await run_on(*participant, {}, false);   // a queued BEGIN is answered before the ROLLBACK
+  }
+  co_await txn_->rollback();
+  settings_ = txn_->settings_now();
+  settings_dirty_ = false;
+  context_hash_ = 0;
+  cursors_.clear();
+  portals_.clear();
+  if (catalog_dirty_) {
+    catalog_dirty_ = false;
+    block_snapshot_.reset();
+  }
+  if (plan.chain) txn_->begin(options, settings_);
+  complete("ROLLBACK");
+  co_return Status{};
+}
+
+// --- settings ---
+
+Task<Status> Session::set_statement(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const auto* spec = std::get_if<plan::SetSpec>(&plan.detail);
+  const std::string name = spec != nullptr ? spec->name : plan.name;
+  const bool reset = spec != nullptr && spec->is_reset;
+  const bool local = spec != nullptr && spec->is_local;
+  std::string statement(call.values.sql);
+  if (name == "client_encoding" && !reset) {
+    // Only encodings in which ASCII bytes are ASCII can be scanned; the unit checks the rest.
+    for (const std::string_view unsafe : {"big5", "gbk", "gb18030", "johab", "sjis", "uhc", "shift_jis"}) {
+      std::string lowered = statement;
+      std::ranges::transform(lowered, lowered.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      if (lowered.find(unsafe) != std::string::npos) {
+        co_return fail(sqlstate::kFeatureNotSupported, "this client_encoding is not supported", {}, "Use UTF8.");
+      }
+    }
+  }
+  if (reset) {
+    // Back to what start-up asked for, not to the unit's default.
+    const auto base = base_settings_->statements().find(name);
+    if (base != base_settings_->statements().end()) statement = base->second;
+  }
+  const bool block = txn_->in_block();
+  txn::Participant* first = nullptr;
+  if (block) {
+    for (const auto& participant : txn_->participants()) {
+      if (participant->in_block && first == nullptr) first = participant.get();
+    }
+  }
+  if (first == nullptr) {
+    auto joined = co_await join(node_.home(), block);
+    if (!joined) co_return fail(joined.error());
+    first = *joined;
+  }
+  const bool replaced = statement != call.values.sql;
+  auto done = co_await run_on(*first, statement, !replaced);
+  if (!done) co_return done;
+  if (replaced) complete("RESET");
+  if (block) {
+    for (const auto& participant : txn_->participants()) {
+      if (participant.get() == first || !participant->in_block) continue;
+      if (auto other = co_await run_on(*participant, statement, false); !other) co_return other;
+    }
+    txn_->remember_local(statement);
+  }
+  if (local) co_return co_await after_settings_changed(name, first->connection.get());
+  backend::Settings::Map map = settings_->statements();
+  if (reset && name.empty()) {
+    map = base_settings_->statements();
+    // RESET ALL has reset what start-up asked for as well.
+    if (!map.empty()) first->connection->set_applied(std::make_shared<const backend::Settings>());
+  } else if (reset && !replaced) {
+    map.erase(name);
+  } else {
+    map[name] = statement;
+  }
+  settings_ = std::make_shared<const backend::Settings>(std::move(map));
+  if (block) txn_->note_settings(settings_);
+  else if (!(reset && name.empty() && !base_settings_->statements().empty())) first->connection->set_applied(settings_);
+  co_return co_await after_settings_changed(name, first->connection.get());
+}
+
+Task<Status> Session::after_settings_changed(std::string_view name, backend::UnitConnection* connection) {
+  static constexpr std::string_view kMatters[] = {"search_path", "role", "session authorization", "default_transaction_isolation",
+                                                  "standard_conforming_strings", ""};
+  const bool characteristics = name.find("transaction") != std::string_view::npos;
+  if (!characteristics && std::ranges::find(kMatters, name) == std::end(kMatters)) co_return Status{};
+  co_return co_await learn_session_values(connection);
+}
+
+Task<Status> Session::discard_statement(Call& call) {
+  const std::string& what = call.plan->name;
+  if (what == "ALL" && txn_->in_block()) co_return fail(sqlstate::kActiveTransaction, "DISCARD ALL cannot run inside a transaction block");
+  if (what == "ALL" || what == "TEMP") {
+    for (const auto& participant : txn_->participants()) {
+      if (!participant->pinned) continue;
+      if (auto done = co_await run_on(*participant, what == "ALL" ? "DISCARD ALL" : "DISCARD TEMP", false); !done) co_return done;
+      if (what == "ALL") {
+        participant->pinned = false;
+        participant->connection->forget_all_prepared();
+        participant->connection->set_applied(std::make_shared<const backend::Settings>());
+      }
+    }
+    temp_relations_.clear();
+    context_hash_ = 0;
+  }
+  if (what == "ALL") {
+    prepared_.clear();
+    portals_.clear();
+    cursors_.clear();
+    settings_ = base_settings_;
+    if (listening_) node_.notifications->unlisten(entry_, identity_.database, {});
+    auto joined = co_await join(node_.home(), false);
+    if (!joined) co_return fail(joined.error());
+    if (auto applied = co_await (*joined)->connection->apply(settings_); !applied) co_return applied;
+    if (auto learned = co_await learn_session_values((*joined)->connection.get()); !learned) co_return learned;
+  }
+  complete("DISCARD " + what);
+  co_return Status{};
+}
+
+// --- SQL-level prepared statements: one name space with the protocol's ---
+
+Task<Status> Session::prepare_statement(Call& call) {
+  const auto& spec = std::get<plan::PreparedSpec>(call.plan->detail);
+  if (prepared_.contains(spec.name)) {
+    co_return fail(sqlstate::kDuplicatePreparedStatement, "prepared statement \"" + spec.name + "\" already exists");
+  }
+  std::vector<Oid> types;
+  if (!spec.type_names.empty()) {
+    auto participant = co_await join(node_.home(), txn_->in_block());
+    if (!participant) co_return fail(participant.error());
+    std::string sql = "SELECT ";
+    for (size_t i = 0; i < spec.type_names.size(); ++i) {
+      sql += (i == 0 ? "" : ", ");
+      sql += spec.type_names[i] == "unknown" ? "'0'" : backend::quote_literal(spec.type_names[i]) + "::pg_catalog.regtype::pg_catalog.oid";
+    }
+    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+    auto found = co_await (*participant)->connection->query(sql);
+    if (!found) co_return fail(found.error());
+    for (const auto& value : found->front().rows.at(0)) types.push_back(static_cast<Oid>(std::stoul(*value)));
+  }
+  auto statement = co_await shared_statement(spec.body, std::move(types));
+  if (!statement) co_return fail(statement.error());
+  if (auto valid = co_await validate(**statement); !valid) co_return valid;
+  prepared_[spec.name] = *statement;
+  complete("PREPARE");
+  co_return Status{};
+}
+
+Task<Status> Session::execute_statement(Call& call) {
+  const auto& spec = std::get<plan::PreparedSpec>(call.plan->detail);
+  const auto found = prepared_.find(spec.name);
+  if (found == prepared_.end()) {
+    co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + spec.name + "\" does not exist");
+  }
+  auto current = co_await shared_statement(found->second->sql, found->second->declared_types);
+  if (!current) co_return fail(current.error());
+  if (auto valid = co_await validate(**current); !valid) co_return valid;
+  prepared_[spec.name] = *current;
+  const SharedStatementPtr statement = *current;
+  if (spec.arguments.size() != statement->parameter_types.size()) {
+    co_return fail(sqlstate::kSyntaxError, "wrong number of parameters for prepared statement \"" + spec.name + "\"",
+                   "Expected " + std::to_string(statement->parameter_types.size()) + " parameters but got " + std::to_string(spec.arguments.size()) + ".");
+  }
+  if (!spec.constant_arguments) {
+    co_return fail(sqlstate::kFeatureNotSupported, "EXECUTE with arguments that are not constants is not supported", {}, "Pass constants, or use the extended protocol.");
+  }
+  std::vector<std::string> texts(spec.arguments.size());
+  Call inner;
+  std::vector<plan::ParameterValue> parameters(spec.arguments.size());
+  for (size_t i = 0; i < spec.arguments.size(); ++i) {
+    const plan::ValueRef& argument = spec.arguments[i];
+    if (argument.kind == plan::ValueRef::Kind::kConstant) {
+      parameters[i].is_null = argument.is_null;
+      texts[i] = argument.constant;
+    } else {
+      auto literal = sql::literal_value(call.values.sql, call.values.tpl->literals.at(argument.index));
+      if (!literal) co_return fail(sqlstate::kFeatureNotSupported, "this form of literal is not supported as an argument of EXECUTE");
+      texts[i] = std::move(*literal);
+    }
+    if (argument.negated) texts[i].insert(0, "-");
+    parameters[i].bytes = texts[i];
+    parameters[i].type = statement->parameter_types[i];
+  }
+  inner.plan = statement->plan;
+  inner.statement = statement;
+  inner.values.sql = statement->sql;
+  inner.values.parameters = parameters;
+  co_return co_await execute(inner);
+}
+
+Task<Status> Session::deallocate_statement(Call& call) {
+  const auto& spec = std::get<plan::PreparedSpec>(call.plan->detail);
+  if (spec.name.empty()) {
+    std::erase_if(prepared_, [](const auto& entry) { return !entry.first.empty(); });
+    complete("DEALLOCATE ALL");
+    co_return Status{};
+  }
+  if (prepared_.erase(spec.name) == 0) {
+    co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + spec.name + "\" does not exist");
+  }
+  complete("DEALLOCATE");
+  co_return Status{};
+}
+
+// --- cursors ---
+
+Task<Status> Session::cursor_statement(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  const auto& spec = std::get<plan::CursorSpec>(plan.detail);
+  UnitId unit = node_.home();
+  if (plan.action == plan::Action::kDeclareCursor) {
+    auto targets = targets_of(call);
+    if (!targets) co_return fail(targets.error());
+    if (targets->size() != 1) {
+      co_return fail(sqlstate::kFeatureNotSupported, "a cursor over several storage units is not supported", {},
+                     "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
+    }
+    unit = targets->front().unit;
+  } else if (const auto known = cursors_.find(spec.name); known != cursors_.end()) {
+    unit = known->second;
+  } else if (spec.name.empty()) {
+    for (const auto& participant : txn_->participants()) {
+      if (auto done = co_await run_on(*participant, "CLOSE ALL", false); !done) co_return done;
+    }
+    cursors_.clear();
+    complete("CLOSE CURSOR ALL");
+    co_return Status{};
+  }
+  auto participant = co_await join(unit, txn_->in_block());
+  if (!participant) co_return fail(participant.error());
+  auto done = co_await run_on(**participant, std::string(call.values.sql), true);
+  if (!done) co_return done;
+  if (plan.action == plan::Action::kDeclareCursor) {
+    cursors_[spec.name] = unit;
+    if (spec.with_hold) (*participant)->pinned = true;
+    if (plan.effects.writes) (*participant)->may_have_written = true;
+  } else if (plan.action == plan::Action::kCloseCursor) {
+    cursors_.erase(spec.name);
+  }
+  co_return Status{};
+}
+
+// --- LISTEN ---
+
+Task<Status> Session::listen_statement(Call& call) {
+  const plan::Plan& plan = *call.plan;
+  if (plan.action == plan::Action::kUnlisten) {
+    node_.notifications->unlisten(entry_, identity_.database, plan.name);
+    complete("UNLISTEN");
+    co_return Status{};
+  }
+  auto done = co_await node_.notifications->listen(loop_, entry_, identity_.database, plan.name);
+  if (!done) co_return done;
+  listening_ = true;
+  complete("LISTEN");
+  co_return Status{};
+}
+
+}  // namespace decan::session

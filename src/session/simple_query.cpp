@@ -1,0 +1,123 @@
+// The simple query protocol: a string of statements, run one after another; several of them without BEGIN are one
+// transaction, as in PostgreSQL (documentation 55.2.2.1).
+#include "base/log.h"
+#include "distsql/distsql.h"
+#include "session/outcome.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+Task<Result<PlannedTextPtr>> Session::plan_text(std::string_view sql) {
+  auto current = co_await snapshot();
+  if (!current) co_return fail(current.error());
+  const uint64_t context = context_hash();
+  auto& cache = loop_.statements.plans();
+  sql::scan_template(sql, standard_conforming_strings_, template_);
+  const bool lifted = !template_.exact;
+  if (lifted) {
+    const PlannedTextPtr* by_template = cache.find(template_.text, template_.hash, context);
+    if (by_template != nullptr && (*by_template)->uses_template) {
+      loop_.metrics.plan_cache_hits.add();
+      co_return *by_template;
+    }
+  }
+  const uint64_t text_hash = std::hash<std::string_view>{}(sql);
+  if (const PlannedTextPtr* by_text = cache.find(sql, text_hash, context)) {
+    loop_.metrics.plan_cache_hits.add();
+    co_return *by_text;
+  }
+  loop_.metrics.plan_cache_misses.add();
+  auto planning = co_await plan_context();
+  if (!planning) co_return fail(planning.error());
+  uint32_t position = 0;
+  auto planned = plan::plan_statements(sql, lifted ? &template_ : nullptr, {}, *planning, &position);
+  if (!planned) {
+    wire::ErrorFields fields = wire::to_fields(planned.error(), "ERROR");
+    if (position > 0) fields.set('P', std::to_string(position));
+    send_error(fields);
+    co_return fail(kTold, {});
+  }
+  auto text = std::make_shared<PlannedText>();
+  text->statements = std::move(*planned);
+  const bool one = text->statements.size() == 1;
+  text->uses_template = lifted && one && !text->statements[0].plan->exact_text;
+  const size_t bytes = sizeof(PlannedText) + 4096 * text->statements.size() + 4 * sql.size();
+  if (text->uses_template) cache.insert(template_.text, template_.hash, context, text, bytes);
+  else if (sql.size() <= 64 * 1024) cache.insert(std::string(sql), text_hash, context, text, bytes);
+  co_return text;
+}
+
+Task<Status> Session::simple_query(std::string sql) {
+  executing_ = true;
+  cancelled_ = false;
+  const auto begun = async::Clock::now();
+  set_state("active", sql);
+  portals_.erase("");
+  prepared_.erase("");
+  Status done;
+  if (distsql::looks_like_distsql(sql)) {
+    done = co_await distsql(sql);
+    if (!done && done.error().sqlstate != kTold) send_error(done.error());
+    if (!done) txn_->fail_block();
+  } else {
+    auto planned = co_await plan_text(sql);
+    if (!planned) {
+      if (planned.error().sqlstate != kTold) send_error(planned.error());
+      txn_->fail_block();
+    } else if ((*planned)->statements.empty()) {
+      port_.writer().empty('I');
+    } else if ((*planned)->statements.size() == 1) {
+      co_await run_one(sql, (*planned)->statements[0], true);
+    } else {
+      // Planned again one by one, since each may change what the next one means.
+      for (const plan::PlannedStatement& statement : (*planned)->statements) {
+        if (!txn_->in_block()) {
+          if (auto opened = co_await begin_implicit(); !opened) break;
+        }
+        const std::string_view text = std::string_view(sql).substr(statement.offset, statement.bytes);
+        auto single = co_await plan_text(text);
+        bool ran = false;
+        if (single && (*single)->statements.size() == 1) {
+          ran = co_await run_one(text, (*single)->statements[0], false);
+        } else if (!single && single.error().sqlstate != kTold) {
+          send_error(single.error());
+        }
+        if (!ran) {
+          txn_->fail_block();
+          break;
+        }
+      }
+    }
+  }
+  executing_ = false;
+  const auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - begun).count();
+  note_latency(microseconds, sql);
+  co_return co_await end_of_simple();
+}
+
+// True when the statement succeeded. Errors have been told.
+Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one) {
+  Call call;
+  call.plan = statement.plan;
+  call.values.sql = only_one ? sql.substr(statement.offset, statement.bytes) : sql;
+  call.values.sql = sql;
+  call.values.tpl = template_.exact ? nullptr : &template_;
+  auto done = co_await execute(call);
+  if (!done && done.error().sqlstate != kTold) send_error(done.error());
+  if (!done) txn_->fail_block();
+  co_return done.has_value();
+}
+
+Task<Status> Session::end_of_simple() {
+  co_await settle_cancels();
+  if (implicit_block_) {
+    auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
+    if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
+  }
+  if (!txn_->in_block()) txn_->release_participants();
+  flush_notifications();
+  send_ready();
+  co_return co_await port_.flush();
+}
+
+}  // namespace decan::session
