@@ -50,7 +50,7 @@ struct Expected {
   };
   Kind kind;
   bool visible = true;         // forwarded to the client
-  UnitStatementPtr statement;  // kParse: prepared when the reply is ParseComplete
+  UnitStatementPtr statement;  // kParse: counts as prepared from when it is queued, until the unit refuses it
   std::string local;           // kLocal
 };
 

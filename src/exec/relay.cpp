@@ -22,6 +22,7 @@ uint64_t count_of_tag(std::string_view tag) {
 }  // namespace
 
 Task<Result<RelayOutcome>> Relay::run() {
+  outcome_.copy_in = false;
   auto& expected = unit_.expected();
   while (!expected.empty()) {
     if (expected.front().kind == Kind::kLocal) {
@@ -110,7 +111,6 @@ Status Relay::finished(Kind a, Kind b) {
   const Kind kind = expected.front().kind;
   if (kind != a && kind != b) return unexpected('?');
   if (kind == Kind::kQuery) return {};   // ends with ReadyForQuery only
-  if (kind == Kind::kParse && expected.front().statement) unit_.note_prepared(expected.front().statement);
   expected.pop_front();
   return {};
 }
@@ -234,11 +234,14 @@ Status Relay::take_error(std::string_view body) {
     if (hooks_.logical_names) hooks_.logical_names(*fields);
     outcome_.error = std::move(*fields);
   }
-  if (const auto& front = expected.front(); front.kind == Kind::kBind || front.kind == Kind::kExecute) {
-    // The statement may have become unusable (its table changed): prepare it anew next time.
-    if (front.statement) unit_.forget_prepared(*front.statement);
+  // A prepared statement whose result type changed under it stays unusable: the connection is not used again.
+  if (outcome_.error->get('C') == sqlstate::kFeatureNotSupported &&
+      outcome_.error->get('M').find("cached plan") != std::string_view::npos) {
+    unit_.mark_dirty();
   }
   while (!expected.empty() && expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery) {
+    const Expected& skipped = expected.front();
+    if (skipped.kind == Kind::kParse && skipped.statement) unit_.forget_prepared(*skipped.statement);
     expected.pop_front();
   }
   return {};

@@ -317,7 +317,7 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
   values.reserve(portal.parameters.size());
   for (const plan::ParameterValue& parameter : portal.parameters) values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
   connection.writer().bind(name, statement->name(), portal.parameter_formats, values, portal.result_formats);
-  connection.expect({Kind::kBind, true, statement, {}});
+  connection.expect(Kind::kBind, true);
   participant.unsynced = true;
   portal.open_on = participant.connection->unit();
   co_return Status{};
@@ -341,6 +341,7 @@ void Session::queue_parse(backend::UnitConnection& connection, const backend::Un
   if (connection.has_prepared(*statement)) return;
   connection.writer().parse(statement->name(), statement->sql, statement->parameter_types);
   connection.expect({Kind::kParse, visible, statement, {}});
+  connection.note_prepared(statement);   // taken back by the relay when the unit refuses or skips it
 }
 
 Task<Status> Session::on_describe(std::string_view body) {
