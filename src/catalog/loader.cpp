@@ -118,12 +118,12 @@ std::string leaf_name(std::string_view prefix, size_t bucket) {
 
 class Builder {
  public:
-  explicit Builder(const SnapshotInput& input) : input_(input), out_(std::make_shared<Snapshot>()) {}
+  Builder(const CatalogRows& rows, std::shared_ptr<Snapshot> out) : rows_(rows), out_(std::move(out)) {}
 
   Result<SnapshotPtr> build() {
-    if (input_.rows.tables.size() != kQueryCount) return malformed("number of results");
+    if (rows_.results.size() != kQueryCount) return malformed("number of results");
     for (size_t i = 0; i < kQueryCount; ++i) {
-      for (const auto& row : input_.rows.tables[i]) {
+      for (const auto& row : rows_.results[i]) {
         if (row.size() != kWidths[i]) return malformed("columns of result " + std::to_string(i));
       }
     }
@@ -139,7 +139,7 @@ class Builder {
   }
 
  private:
-  const TextTable& table(Query query) const { return input_.rows.tables[query]; }
+  const TextTable& table(Query query) const { return rows_.results[query]; }
   Relation* find(Oid oid) {
     const auto found = by_oid_.find(oid);
     return found == by_oid_.end() ? nullptr : found->second;
@@ -159,7 +159,7 @@ class Builder {
   Status hidden();
   Status broadcast_views();
 
-  const SnapshotInput& input_;
+  const CatalogRows& rows_;
   std::shared_ptr<Snapshot> out_;
   std::vector<std::unique_ptr<Relation>> relations_;
   std::unordered_map<Oid, Relation*> by_oid_;
@@ -171,11 +171,8 @@ class Builder {
 Status Builder::database() {
   if (table(kDatabase).size() != 1) return malformed("decan.map");
   Fields row(table(kDatabase).front());
-  out_->version = input_.version;
-  out_->unit_count = input_.unit_count;
-  out_->home = input_.home;
   out_->database_oid = row.number<Oid>(0);
-  out_->database = row.text(1);
+  if (row.text(1) != out_->database) return malformed("database");
   out_->database_c_ordered = row.flag(2);
   out_->epoch = row.number<int64_t>(3);
   return row.ok() ? Status{} : malformed("decan.map");
@@ -230,7 +227,7 @@ Status Builder::check_groups() {
     const std::string name = "group " + std::to_string(group->id.value);
     if (group->buckets.empty()) return corrupted(name + " has no buckets");
     for (const Bucket& bucket : group->buckets) {
-      if (bucket.unit.value >= input_.unit_count) return corrupted(name + " names an unknown storage unit");
+      if (bucket.unit.value >= out_->unit_count) return corrupted(name + " names an unknown storage unit");
       const bool bounds =
           bucket.lower.size() == group->key_types.size() && bucket.upper.size() == group->key_types.size();
       switch (group->algorithm) {
@@ -280,7 +277,7 @@ Result<std::unique_ptr<Relation>> Builder::relation(Fields& row) {
   made->placement = placement == "sharded"     ? Placement::kSharded
                     : placement == "broadcast" ? Placement::kBroadcast
                                                : Placement::kSingle;
-  made->unit = row.is_null(6) ? input_.home : UnitId{row.number<uint32_t>(6)};
+  made->unit = row.is_null(6) ? out_->home : UnitId{row.number<uint32_t>(6)};
   made->shadowed_by_catalog = row.flag(10);
   if (made->kind == RelationKind::kTable && made->placement == Placement::kSharded) {
     const auto found = groups_.find(row.number<uint32_t>(5));

@@ -17,22 +17,16 @@ using TextTable = std::vector<std::vector<std::optional<std::string>>>;
 
 // Rows of each SELECT of snapshot_query(), in order.
 struct CatalogRows {
-  std::vector<TextTable> tables;
-};
-
-struct SnapshotInput {
-  CatalogRows rows;
-  uint64_t version = 0;     // of the snapshot to be made
-  uint32_t unit_count = 0;  // units known to the metadata store
-  UnitId home;
+  std::vector<TextTable> results;
 };
 
 // Several SELECTs for the simple protocol. Fails on the server (42P01, 3F000) when schema decan is not
 // installed there.
 std::string snapshot_query();
 
-// XX000 when the rows are not those of snapshot_query(); XX001 when the bucket map contradicts itself or
-// names unknown units.
-Result<SnapshotPtr> build_snapshot(const SnapshotInput& input);
+// `units`: how many the metadata store knows. XX000 when the rows are not those of snapshot_query(); XX001
+// when the bucket map contradicts itself or names unknown units.
+Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database,
+                                   size_t units, UnitId home);
 
 }  // namespace decan::catalog
