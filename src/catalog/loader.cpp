@@ -450,8 +450,14 @@ Status Builder::broadcast_views() {
 
 }  // namespace
 
-Result<SnapshotPtr> build_snapshot(const SnapshotInput& input) {
-  return Builder(input).build();
+Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database, size_t units,
+                                   UnitId home) {
+  auto out = std::make_shared<Snapshot>();
+  out->version = version;
+  out->database = std::move(database);
+  out->unit_count = static_cast<uint32_t>(units);
+  out->home = home;
+  return Builder(rows, std::move(out)).build();
 }
 
 }  // namespace decan::catalog
