@@ -51,7 +51,7 @@ int run_doctor(const DoctorOptions& options) {
       fmt::print("{:<8} {:<18} {}\n", word_for(finding.verdict), finding.check, finding.text);
       if (!finding.advice.empty()) fmt::print("{:27} -> {}\n", "", finding.advice);
     }
-    fmt::print("{}\n", bad == 0 ? "No problem was found." : fmt::format("{} problems were found.", bad));
+    fmt::print("{}\n", bad == 0 ? "No problem was found." : fmt::format("Problems found: {}.", bad));
   }
   return bad == 0 ? kSuccess : kFailure;
 }
