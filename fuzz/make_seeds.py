@@ -127,6 +127,32 @@ SEEDS = {
     },
 }
 
+COPY_TUPLE = i16(3) + value(b"ab") + value(None) + value(b"")
+COPY_HEAD = b"PGCOPY\n\377\r\n\0" + i32(0)
+SEEDS["copy_split"] = {
+    "text": b"\x00\x031\tx\t2\n\\N\ty\\\tz\t\\x41\n\\.\nrest", "text_crlf": b"\x10\x01a\tb\tc\r\n1\t2\t3\r\n\\.\r\n",
+    "text_cr": b"\x00\x001\t2\t3\r4\t5\t6\r", "text_mixed": b"\x00\x051\t2\t3\n4\t\r\t6\n", "text_short": b"\x00\x001\t2\n",
+    "csv": b"\x01\x021,\"a\"\"b\n\",3\n\\.x,,\n\\.\n", "csv_escape": b"\x31\x04a,b,c\n\"x\\\"y\",,z\n", "csv_open": b"\x01\x00\"a,b\n",
+    "csv_dot": b"\x40\x011,.x.,2\n\\..a\r", "binary": b"\x02\x03" + COPY_HEAD + i32(3) + b"ext" + COPY_TUPLE * 2 + i16(-1),
+    "binary_cut": b"\x02\x00" + COPY_HEAD + i32(0) + COPY_TUPLE[:-2], "binary_size": b"\x02\x00" + COPY_HEAD + i32(0) + i16(3) + i32(600),
+}
+
+
+def numeric(weight, sign, scale, *digits):
+    return i16(len(digits)) + i16(weight) + i16(sign) + i16(scale) + b"".join(map(i16, digits))
+
+
+def two(a, b):
+    return bytes([len(a)]) + a + b
+
+
+SEEDS["numeric"] = {
+    "text": b"t-12345.678e-3", "text_nan": b"tNaN", "text_long": b"t" + b"9" * 80 + b"." + b"1" * 40, "text_inf": b"t-Infinity",
+    "equal": two(numeric(0, 0, 2, 1), numeric(0, 0, 0, 1)), "signs": two(numeric(1, 0, 4, 9999, 9999, 5), numeric(1, 0x4000, 0, 1)),
+    "special": two(numeric(0, 0xC000, 0), numeric(0, 0xD000, 32)), "padded": two(numeric(3, 0, 0, 0, 0, 7, 0), numeric(1, 0, 0, 7)),
+    "wide": two(numeric(30, 0, 0, 1), numeric(-30, 0x4000, 124, 1)),
+}
+
 for target, seeds in SEEDS.items():
     folder = ROOT / target
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,6 +18,10 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+
+extern "C" {  // glibc 2.36 forgot it there
+#include <sys/pidfd.h>
+}
 
 namespace decan::agent {
 namespace {

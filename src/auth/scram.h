@@ -86,12 +86,16 @@ class ScramClient {
   std::string_view mechanism() const { return mechanism_; }
   Result<std::string> final(std::string_view server_first);  // refuses more than 1,000,000 iterations
   Status verify(std::string_view server_final);
+  // Whether verify() succeeded. An AuthenticationOk before that comes from a server that has proved nothing:
+  // refuse it.
+  bool verified() const { return verified_; }
 
  private:
   std::string user_, password_;
   std::optional<PassThroughKeys> keys_;
   std::string mechanism_, channel_binding_, gs2_header_, nonce_, client_first_bare_, auth_message_;
   Key server_key_{};
+  bool verified_ = false;
 };
 
 // tls-server-end-point: hash of a DER certificate with its signature's digest (SHA-256 in place of MD5 and

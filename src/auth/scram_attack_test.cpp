@@ -335,6 +335,7 @@ TEST(ScramAttack, a_unit_that_does_not_know_the_verifier_is_refused) {
     ScramClient client = waiting_client();
     ASSERT_TRUE(client.final("r=client-nonceX,s=c2FsdA==,i=1"));
     EXPECT_FALSE(client.verify(message)) << message;
+    EXPECT_FALSE(client.verified()) << message;
   }
   ScramClient client = waiting_client();
   ASSERT_TRUE(client.final("r=client-nonceX,s=c2FsdA==,i=1"));

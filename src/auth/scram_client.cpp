@@ -174,6 +174,7 @@ Status ScramClient::verify(std::string_view server_final) {
     return fail(sqlstate::kInvalidAuthorization, "incorrect server signature",
                 "The server does not know the role's verifier.");
   }
+  verified_ = true;
   return {};
 }
 

@@ -394,6 +394,14 @@ TEST(ScramServesLibpq, with_the_right_password_only) {
   }
 }
 
+TEST(ScramServesLibpq, over_tls_a_client_that_does_not_bind_logs_in_too) {
+  const Identity identity = Identity::make();
+  const std::string binding = certificate_hash(identity.der()).value();
+  const Verifier verifier = make_verifier("secret").value();
+  EXPECT_EQ(libpq_says(verifier, "secret", &identity, binding, "sslmode=require channel_binding=disable"),
+            "");
+}
+
 TEST(ScramServesLibpq, with_channel_binding_required) {
   const Identity identity = Identity::make();
   const std::string binding = certificate_hash(identity.der()).value();

@@ -63,7 +63,9 @@ TEST(Scram, the_client_speaks_the_example_of_rfc_7677) {
   client.set_nonce(std::string(kClientNonce));
   EXPECT_EQ(client.first({"SCRAM-SHA-256"}, {}).value(), kClientFirst);
   EXPECT_EQ(client.final(kServerFirst).value(), kClientFinal);
+  EXPECT_FALSE(client.verified());
   EXPECT_TRUE(client.verify(kServerFinal));
+  EXPECT_TRUE(client.verified());
 }
 
 TEST(Scram, the_server_speaks_the_example_of_rfc_7677) {

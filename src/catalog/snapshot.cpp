@@ -20,8 +20,12 @@ const Relation* Snapshot::find_exact(std::string_view schema, std::string_view n
 const Relation* Snapshot::find(std::string_view schema, std::string_view name,
                                const std::vector<std::string>& search_path) const {
   if (!schema.empty()) return find_exact(schema, name);
+  constexpr std::string_view kSystem = "pg_catalog";
+  bool past_system = std::ranges::find(search_path, kSystem) == search_path.end();
   for (const auto& candidate : search_path) {
-    if (const Relation* relation = find_exact(candidate, name)) return relation;
+    past_system = past_system || candidate == kSystem;
+    const Relation* relation = find_exact(candidate, name);
+    if (relation != nullptr) return past_system && relation->shadowed_by_catalog ? nullptr : relation;
   }
   return nullptr;
 }
@@ -29,6 +33,14 @@ const Relation* Snapshot::find(std::string_view schema, std::string_view name,
 const Relation* Snapshot::find_by_oid(Oid oid) const {
   const auto found = by_oid_.find(oid);
   return found == by_oid_.end() ? nullptr : found->second;
+}
+
+const Relation* Snapshot::find_by_leaf(std::string_view leaf) const {
+  const size_t split = leaf.rfind('_');
+  if (split == std::string_view::npos || split + 1 == leaf.size()) return nullptr;
+  if (leaf.find_first_not_of("0123456789", split + 1) != std::string_view::npos) return nullptr;
+  const auto found = by_leaf_prefix_.find(std::string(leaf.substr(0, split)));
+  return found == by_leaf_prefix_.end() ? nullptr : found->second;
 }
 
 const HiddenFunction* Snapshot::hidden_function(std::string_view schema, std::string_view name) const {
@@ -49,6 +61,7 @@ bool Snapshot::is_volatile_function(std::string_view schema, std::string_view na
 void Snapshot::add(std::unique_ptr<Relation> relation) {
   by_schema_[relation->schema][relation->name] = relation.get();
   by_oid_[relation->oid] = relation.get();
+  if (!relation->leaf_prefix.empty()) by_leaf_prefix_[relation->leaf_prefix] = relation.get();
   relations_.push_back(std::move(relation));
 }
 

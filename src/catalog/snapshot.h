@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -83,6 +84,12 @@ struct Relation {
   // Quoted, schema-qualified name of the leaf of a bucket, e.g. decan_shard.orders_16402_7.
   const std::string& leaf(BucketId bucket) const { return leaf_names[bucket.value]; }
   std::vector<std::string> leaf_names;  // index = BucketId; empty unless kSharded
+  // A relation of this name in pg_catalog hides it from unqualified references, unless search_path says otherwise.
+  bool shadowed_by_catalog = false;
+  std::string leaf_prefix;              // kSharded: a leaf is called <leaf_prefix>_<bucket>
+  // How names made up by units are told in errors (catalog/error_names.h): a leaf's index ends in the key of the parent's, a
+  // foreign key's copy begins with the first and belongs to the second.
+  std::vector<std::pair<std::string, std::string>> index_keys, foreign_key_copies;
 };
 
 // A function whose body touches a sharded table (found by its text), or that can not be analysed.
@@ -108,6 +115,8 @@ class Snapshot {
                        const std::vector<std::string>& search_path) const;
   const Relation* find_exact(std::string_view schema, std::string_view name) const;
   const Relation* find_by_oid(Oid oid) const;
+  // The table that a leaf (unquoted, without schema) belongs to; nullptr when it is not a leaf.
+  const Relation* find_by_leaf(std::string_view leaf) const;
   // nullptr when no function of that name (in that schema, or in any when empty) hides a sharded table.
   const HiddenFunction* hidden_function(std::string_view schema, std::string_view name) const;
   // Marked volatile in pg_proc: user functions by name (any overload), for broadcast writes.
@@ -123,6 +132,7 @@ class Snapshot {
   std::vector<std::unique_ptr<Relation>> relations_;
   std::map<std::string, std::map<std::string, const Relation*, std::less<>>, std::less<>> by_schema_;
   std::unordered_map<Oid, const Relation*> by_oid_;
+  std::unordered_map<std::string, const Relation*> by_leaf_prefix_;
   std::map<std::string, std::vector<HiddenFunction>, std::less<>> hidden_functions_;
   std::map<std::string, std::vector<std::string>, std::less<>> volatile_functions_;
 };

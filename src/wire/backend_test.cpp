@@ -130,7 +130,8 @@ TEST(Backend, sasl_mechanisms_are_a_closed_list_that_is_not_empty) {
 }
 
 TEST(Backend, cancel_keys_have_4_to_256_bytes) {
-  const auto key = decode_backend_key(be32(0xdeadbeef) + "abcd").value();
+  const std::string body = be32(0xdeadbeef) + "abcd";
+  const auto key = decode_backend_key(body).value();
   EXPECT_EQ(key.pid, 0xdeadbeefU);
   EXPECT_EQ(key.key, "abcd");
   EXPECT_TRUE(decode_backend_key(be32(1) + std::string(256, 'k')));

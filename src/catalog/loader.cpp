@@ -1,0 +1,463 @@
+#include "catalog/loader.h"
+
+#include <charconv>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "catalog/hidden.h"
+
+namespace decan::catalog {
+namespace {
+
+enum Query : size_t {
+  kDatabase,
+  kGroups,
+  kBuckets,
+  kRelations,
+  kTriggers,
+  kColumns,
+  kIndexes,
+  kForeignKeyCopies,
+  kRoutines,
+  kDependencies,
+  kSystemReaders,
+  kQueryCount,
+};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 5, 4, 1};
+constexpr size_t kMaxBuckets = 65'536;  // of one group
+
+std::unexpected<Error> malformed(std::string_view what) {
+  return fail(sqlstate::kInternalError, "unexpected catalog rows: " + std::string(what));
+}
+std::unexpected<Error> corrupted(std::string_view what) {
+  return fail(sqlstate::kDataCorrupted,
+              "the placement in schema decan is not consistent: " + std::string(what));
+}
+
+// The fields of one row. Reading a field that does not parse is remembered and told at the end.
+class Fields {
+ public:
+  explicit Fields(const std::vector<std::optional<std::string>>& row) : row_(row) {}
+  bool is_null(size_t i) const { return !row_[i]; }
+  std::string_view text(size_t i) const { return row_[i] ? std::string_view(*row_[i]) : std::string_view(); }
+  bool flag(size_t i) const { return text(i) == "t"; }
+  template <class T>
+  T number(size_t i, T if_null = 0) {
+    return row_[i] ? parse<T>(*row_[i]) : if_null;
+  }
+  // "1 3 4"
+  template <class T>
+  std::vector<T> numbers(size_t i) {
+    std::vector<T> out;
+    std::string_view rest = text(i);
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find(' '), rest.size());
+      out.push_back(parse<T>(rest.substr(0, end)));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return out;
+  }
+  // "6162,-,": hexadecimal values, each followed by a comma; '-' is NULL.
+  std::vector<std::optional<std::string>> values(size_t i) {
+    std::vector<std::optional<std::string>> out;
+    std::string_view rest = text(i);
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find(','), rest.size());
+      const std::string_view item = rest.substr(0, end);
+      if (item == "-") {
+        out.emplace_back(std::nullopt);
+      } else {
+        out.emplace_back(unhex(item));
+      }
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return out;
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  template <class T>
+  T parse(std::string_view digits) {
+    T value{};
+    const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    ok_ = ok_ && status == std::errc() && end == digits.data() + digits.size();
+    return value;
+  }
+  std::string unhex(std::string_view digits) {
+    std::string out;
+    for (size_t i = 0; i + 1 < digits.size(); i += 2) {
+      unsigned value = 0;
+      const auto [end, status] = std::from_chars(digits.data() + i, digits.data() + i + 2, value, 16);
+      ok_ = ok_ && status == std::errc() && end == digits.data() + i + 2;
+      out += static_cast<char>(value);
+    }
+    ok_ = ok_ && digits.size() % 2 == 0;
+    return out;
+  }
+  const std::vector<std::optional<std::string>>& row_;
+  bool ok_ = true;
+};
+
+// As quote_ident, but always with quotes: reserved words need no list.
+std::string quoted(std::string_view name) {
+  std::string out = "\"";
+  for (const char c : name) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + '"';
+}
+
+// A leaf prefix of plain lower-case letters can be spelled without quotes: shorter statements on the hot
+// path.
+std::string leaf_name(std::string_view prefix, size_t bucket) {
+  const std::string name = std::string(prefix) + "_" + std::to_string(bucket);
+  const bool plain =
+      prefix.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos &&
+      !(prefix[0] >= '0' && prefix[0] <= '9');
+  return "decan_shard." + (plain ? name : quoted(name));
+}
+
+class Builder {
+ public:
+  Builder(const CatalogRows& rows, std::shared_ptr<Snapshot> out) : rows_(rows), out_(std::move(out)) {}
+
+  Result<SnapshotPtr> build() {
+    if (rows_.results.size() != kQueryCount) return malformed("number of results");
+    for (size_t i = 0; i < kQueryCount; ++i) {
+      for (const auto& row : rows_.results[i]) {
+        if (row.size() != kWidths[i]) return malformed("columns of result " + std::to_string(i));
+      }
+    }
+    Status (Builder::* const steps[])() = {
+        &Builder::database,           &Builder::groups,   &Builder::buckets, &Builder::check_groups,
+        &Builder::relations,          &Builder::triggers, &Builder::columns, &Builder::indexes,
+        &Builder::foreign_key_copies, &Builder::routines, &Builder::hidden,  &Builder::broadcast_views};
+    for (const auto step : steps) {
+      if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
+    }
+    for (auto& relation : relations_) out_->add(std::move(relation));
+    return SnapshotPtr(std::move(out_));
+  }
+
+ private:
+  const TextTable& table(Query query) const { return rows_.results[query]; }
+  Relation* find(Oid oid) {
+    const auto found = by_oid_.find(oid);
+    return found == by_oid_.end() ? nullptr : found->second;
+  }
+
+  Status database();
+  Status groups();
+  Status buckets();
+  Status check_groups();
+  Status relations();
+  Result<std::unique_ptr<Relation>> relation(Fields& row);
+  Status triggers();
+  Status columns();
+  Status indexes();
+  Status foreign_key_copies();
+  Status routines();
+  Status hidden();
+  Status broadcast_views();
+
+  const CatalogRows& rows_;
+  std::shared_ptr<Snapshot> out_;
+  std::vector<std::unique_ptr<Relation>> relations_;
+  std::unordered_map<Oid, Relation*> by_oid_;
+  std::unordered_map<uint32_t, ShardGroup*> groups_;
+  std::vector<Routine> routines_;
+  std::vector<Dependency> dependencies_;
+};
+
+Status Builder::database() {
+  if (table(kDatabase).size() != 1) return malformed("decan.map");
+  Fields row(table(kDatabase).front());
+  out_->database_oid = row.number<Oid>(0);
+  if (row.text(1) != out_->database) return malformed("database");
+  out_->database_c_ordered = row.flag(2);
+  out_->epoch = row.number<int64_t>(3);
+  return row.ok() ? Status{} : malformed("decan.map");
+}
+
+Status Builder::groups() {
+  for (const auto& fields : table(kGroups)) {
+    Fields row(fields);
+    auto group = std::make_unique<ShardGroup>();
+    group->id = GroupId{row.number<uint32_t>(0)};
+    const std::string_view algorithm = row.text(1);
+    group->algorithm = algorithm == "range"  ? Algorithm::kRange
+                       : algorithm == "list" ? Algorithm::kList
+                                             : Algorithm::kHash;
+    group->key_types = row.numbers<Oid>(2);
+    if (!row.ok() || group->key_types.empty()) return malformed("decan.shard_group");
+    groups_[group->id.value] = group.get();
+    out_->groups.push_back(std::move(group));
+  }
+  return {};
+}
+
+Status Builder::buckets() {
+  for (const auto& fields : table(kBuckets)) {
+    Fields row(fields);
+    const auto found = groups_.find(row.number<uint32_t>(0));
+    if (found == groups_.end()) return malformed("decan.bucket");
+    ShardGroup& group = *found->second;
+    // Ordered by bucket: a gap shows as a number that is not the next one.
+    if (row.number<uint32_t>(1) != group.buckets.size() || group.buckets.size() == kMaxBuckets) {
+      return corrupted("bucket numbers of group " + std::to_string(group.id.value));
+    }
+    Bucket bucket;
+    bucket.unit = UnitId{row.number<uint32_t>(2)};
+    bucket.modulus = row.number<uint32_t>(3);
+    bucket.remainder = row.number<uint32_t>(4);
+    bucket.lower = row.values(5);
+    bucket.upper = row.values(6);
+    for (auto& value : row.values(7)) {
+      if (value) bucket.values.push_back(std::move(*value));
+    }
+    bucket.accepts_null = row.flag(8);
+    bucket.is_default = row.flag(9);
+    if (!row.ok()) return malformed("decan.bucket");
+    group.buckets.push_back(std::move(bucket));
+  }
+  return {};
+}
+
+Status Builder::check_groups() {
+  for (const auto& group : out_->groups) {
+    const std::string name = "group " + std::to_string(group->id.value);
+    if (group->buckets.empty()) return corrupted(name + " has no buckets");
+    for (const Bucket& bucket : group->buckets) {
+      if (bucket.unit.value >= out_->unit_count) return corrupted(name + " names an unknown storage unit");
+      const bool bounds =
+          bucket.lower.size() == group->key_types.size() && bucket.upper.size() == group->key_types.size();
+      switch (group->algorithm) {
+        case Algorithm::kHash:
+          if (bucket.modulus == 0 || bucket.remainder >= bucket.modulus)
+            return corrupted(name + " has a wrong modulus");
+          break;
+        case Algorithm::kRange:
+          if (!bucket.is_default && !bounds) return corrupted(name + " has wrong bounds");
+          break;
+        case Algorithm::kList:
+          if (group->key_types.size() != 1) return corrupted(name + " has several list keys");
+          break;
+      }
+    }
+  }
+  return {};
+}
+
+RelationKind kind_of(char relkind) {
+  switch (relkind) {
+    case 'v':
+      return RelationKind::kView;
+    case 'm':
+      return RelationKind::kMaterializedView;
+    case 'S':
+      return RelationKind::kSequence;
+    case 'f':
+      return RelationKind::kForeignTable;
+    case 'c':
+      return RelationKind::kCompositeType;
+    case 'i':
+    case 'I':
+      return RelationKind::kIndex;
+    default:
+      return RelationKind::kTable;
+  }
+}
+
+Result<std::unique_ptr<Relation>> Builder::relation(Fields& row) {
+  auto made = std::make_unique<Relation>();
+  made->oid = row.number<Oid>(0);
+  made->schema = row.text(1);
+  made->name = row.text(2);
+  made->kind = kind_of(row.text(3).empty() ? 'r' : row.text(3)[0]);
+  const std::string_view placement = row.text(4);
+  made->placement = placement == "sharded"     ? Placement::kSharded
+                    : placement == "broadcast" ? Placement::kBroadcast
+                                               : Placement::kSingle;
+  made->unit = row.is_null(6) ? out_->home : UnitId{row.number<uint32_t>(6)};
+  made->shadowed_by_catalog = row.flag(10);
+  if (made->kind == RelationKind::kTable && made->placement == Placement::kSharded) {
+    const auto found = groups_.find(row.number<uint32_t>(5));
+    if (found == groups_.end()) return corrupted("table " + made->name + " has no shard group");
+    made->group = found->second;
+    made->leaf_prefix = row.text(7);
+    made->key_attnums = row.numbers<int16_t>(9);
+    if (made->leaf_prefix.empty() || made->key_attnums.size() != made->group->key_types.size()) {
+      return corrupted("the sharding key of table " + made->name);
+    }
+    for (size_t i = 0; i < made->group->buckets.size(); ++i)
+      made->leaf_names.push_back(leaf_name(made->leaf_prefix, i));
+    made->has_row_security = row.flag(8);
+    made->leaf_addressable = !made->has_row_security;
+  } else if (made->placement == Placement::kBroadcast) {
+    made->has_row_security = row.flag(8);
+  }
+  if (!row.ok()) return malformed("pg_class");
+  return made;
+}
+
+Status Builder::relations() {
+  relations_.reserve(table(kRelations).size());
+  for (const auto& fields : table(kRelations)) {
+    Fields row(fields);
+    auto made = relation(row);
+    if (!made) return fail(std::move(made.error()));
+    by_oid_[(*made)->oid] = made->get();
+    relations_.push_back(std::move(*made));
+  }
+  return {};
+}
+
+Status Builder::triggers() {
+  for (const auto& fields : table(kTriggers)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (relation == nullptr) return malformed("pg_trigger");
+    relation->has_row_triggers = row.flag(1);
+    if (row.flag(2)) relation->leaf_addressable = false;
+  }
+  return {};
+}
+
+Status Builder::columns() {
+  for (const auto& fields : table(kColumns)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (relation == nullptr) return malformed("pg_attribute");
+    Column column;
+    column.name = row.text(1);
+    column.attnum = row.number<int16_t>(2);
+    column.type = row.number<Oid>(3);
+    column.typmod = row.number<int32_t>(4);
+    column.collation = row.number<Oid>(5);
+    column.c_ordered = row.flag(6);
+    column.not_null = row.flag(7);
+    column.has_default = row.flag(8);
+    column.is_identity = row.flag(9);
+    column.is_generated = row.flag(10);
+    column.default_sql = row.text(11);
+    column.default_is_volatile = row.flag(12);
+    if (!row.ok()) return malformed("pg_attribute");
+    relation->columns.push_back(std::move(column));
+  }
+  return {};
+}
+
+Status Builder::indexes() {
+  for (const auto& fields : table(kIndexes)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (relation == nullptr) return malformed("pg_index");
+    relation->index_keys.emplace_back(row.text(2), row.text(1));
+    if (row.flag(3)) relation->unique_keys.push_back(row.numbers<int16_t>(4));
+    if (!row.ok()) return malformed("pg_index");
+  }
+  return {};
+}
+
+Status Builder::foreign_key_copies() {
+  for (const auto& fields : table(kForeignKeyCopies)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (relation == nullptr) return malformed("pg_constraint");
+    relation->foreign_key_copies.emplace_back(row.text(1), row.text(2));
+  }
+  return {};
+}
+
+Status Builder::routines() {
+  for (const auto& fields : table(kRoutines)) {
+    Fields row(fields);
+    Routine routine{row.number<Oid>(0), std::string(row.text(1)), std::string(row.text(2)), row.text(4)};
+    if (row.flag(3)) out_->add_volatile_function(routine.schema, routine.name);
+    if (!row.ok()) return malformed("pg_proc");
+    routines_.push_back(std::move(routine));
+  }
+  for (const auto& fields : table(kDependencies)) {
+    Fields row(fields);
+    dependencies_.push_back({{row.flag(0), row.number<Oid>(1)}, {row.flag(2), row.number<Oid>(3)}});
+    if (!row.ok()) return malformed("pg_depend");
+  }
+  return {};
+}
+
+bool is_view(const Relation& relation) {
+  return relation.kind == RelationKind::kView || relation.kind == RelationKind::kMaterializedView;
+}
+
+Status Builder::hidden() {
+  std::vector<NamedRelation> named;
+  for (const auto& relation : relations_) {
+    const bool sharded = relation->group != nullptr;
+    if (sharded || is_view(*relation)) named.push_back({relation->oid, relation->name, sharded});
+  }
+  const HiddenFinder finder(named, routines_, dependencies_);
+  for (const auto& relation : relations_) {
+    if (is_view(*relation)) relation->hides_sharded = finder.relation(relation->oid);
+  }
+  for (const auto& routine : routines_) {
+    const std::string_view table_name = finder.routine(routine.oid);
+    if (!table_name.empty())
+      out_->add_hidden_function({routine.schema, routine.name, std::string(table_name)});
+  }
+  return {};
+}
+
+// A view can be answered by any unit when all it reads, through other views too, is broadcast. Views can not
+// be recursive: each pass settles one level more, and the rest stays with the home unit.
+Status Builder::broadcast_views() {
+  std::unordered_set<Oid> other;  // reads something that is not broadcast
+  for (const auto& fields : table(kSystemReaders)) {
+    Fields row(fields);
+    other.insert(row.number<Oid>(0));
+    if (!row.ok()) return malformed("pg_rewrite");
+  }
+  std::unordered_map<Oid, std::vector<const Relation*>> reads;
+  for (const Dependency& dependency : dependencies_) {
+    if (dependency.from.is_routine) continue;
+    if (dependency.to.is_routine) {
+      other.insert(dependency.from.oid);  // a function may read anything
+      continue;
+    }
+    const Relation* read = find(dependency.to.oid);
+    if (read == nullptr) {
+      other.insert(dependency.from.oid);
+    } else {
+      reads[dependency.from.oid].push_back(read);
+    }
+  }
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [oid, read] : reads) {
+      Relation* view = find(oid);
+      if (view == nullptr || view->reads_only_broadcast || other.contains(oid) ||
+          view->kind != RelationKind::kView)
+        continue;
+      bool all = true;
+      for (const Relation* relation : read) {
+        all = all && (relation->reads_only_broadcast || (relation->kind == RelationKind::kTable &&
+                                                         relation->placement == Placement::kBroadcast));
+      }
+      view->reads_only_broadcast = all;
+      changed = changed || all;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database, size_t units,
+                                   UnitId home) {
+  auto out = std::make_shared<Snapshot>();
+  out->version = version;
+  out->database = std::move(database);
+  out->unit_count = static_cast<uint32_t>(units);
+  out->home = home;
+  return Builder(rows, std::move(out)).build();
+}
+
+}  // namespace decan::catalog

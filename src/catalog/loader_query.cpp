@@ -1,0 +1,100 @@
+#include "catalog/loader.h"
+
+namespace decan::catalog {
+namespace {
+
+// Order and columns are those that loader.cpp reads.
+constexpr const char* kQuery = R"sql(
+SELECT d.oid, d.datname, (d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')), m.epoch
+  FROM pg_catalog.pg_database d, decan.map m WHERE d.datname = pg_catalog.current_database();
+
+SELECT id, algorithm, pg_catalog.array_to_string(key_types, ' ') FROM decan.shard_group ORDER BY id;
+
+SELECT group_id, bucket, unit, modulus, remainder,
+       (SELECT pg_catalog.string_agg(coalesce(pg_catalog.encode(v, 'hex'), '-') || ',', '' ORDER BY n)
+          FROM pg_catalog.unnest(lower_bin) WITH ORDINALITY u(v, n)),
+       (SELECT pg_catalog.string_agg(coalesce(pg_catalog.encode(v, 'hex'), '-') || ',', '' ORDER BY n)
+          FROM pg_catalog.unnest(upper_bin) WITH ORDINALITY u(v, n)),
+       (SELECT pg_catalog.string_agg(pg_catalog.encode(v, 'hex') || ',', '' ORDER BY n)
+          FROM pg_catalog.unnest(list_bin) WITH ORDINALITY u(v, n)),
+       accepts_null, is_default
+  FROM decan.bucket ORDER BY group_id, bucket;
+
+SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement, 'single'), r.group_id, r.unit, r.leaf_prefix,
+       c.relrowsecurity, p.partattrs,
+       c.relname LIKE 'pg\_%' AND EXISTS (SELECT FROM pg_catalog.pg_class s
+                                           WHERE s.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND s.relname = c.relname)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN decan.relation r ON r.relid = c.oid
+  LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = r.relid
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+  LEFT JOIN decan.relation t ON t.relid = i.indrelid AND t.placement <> 'single'
+ WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c', 'i', 'I')
+   AND n.nspname NOT IN ('decan', 'decan_shard', 'pg_toast') AND n.nspname NOT LIKE 'pg\_temp\_%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%';
+
+SELECT t.tgrelid, pg_catalog.bool_or(t.tgtype & 1 = 1), pg_catalog.bool_or(t.tgtype & 1 = 0)
+  FROM pg_catalog.pg_trigger t JOIN decan.relation r ON r.relid = t.tgrelid
+ WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' GROUP BY t.tgrelid;
+
+SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attcollation,
+       coalesce(c.collprovider = 'c' AND c.collisdeterministic AND c.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')
+                OR c.collprovider = 'd' AND d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8'), false),
+       a.attnotnull, e.sql IS NOT NULL OR a.attidentity <> '', a.attidentity <> '', a.attgenerated <> '', coalesce(e.sql, ''),
+       a.attidentity <> '' OR coalesce(e.tree ~ '(SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO)', false)
+       OR EXISTS (SELECT FROM pg_catalog.regexp_matches(e.tree, ':(?:op)?funcid (\d+)', 'g') f
+                    JOIN pg_catalog.pg_proc p ON p.oid = f[1]::pg_catalog.oid WHERE p.provolatile <> 'i')
+  FROM decan.relation r
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = r.relid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+  LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
+  LEFT JOIN pg_catalog.pg_attrdef ad ON ad.adrelid = a.attrelid AND ad.adnum = a.attnum
+  LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd'
+  CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.pg_get_expr(ad.adbin, ad.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)),
+                             coalesce(ad.adbin, t.typdefaultbin)::pg_catalog.text) e(sql, tree)
+ WHERE r.placement <> 'single' ORDER BY a.attrelid, a.attnum;
+
+SELECT i.indrelid, c.relname, pg_catalog.substr(pg_catalog.md5(c.relname), 1, 8),
+       i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL,
+       pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], ' ')
+  FROM decan.relation r JOIN pg_catalog.pg_index i ON i.indrelid = r.relid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+ WHERE r.placement <> 'single' ORDER BY i.indrelid, c.relname;
+
+WITH RECURSIVE k(oid, conname, conrelid, top) AS (
+  SELECT c.oid, c.conname, c.conrelid, c.conname FROM pg_catalog.pg_constraint c JOIN decan.relation r ON r.relid = c.conrelid
+   WHERE c.contype = 'f' AND c.conparentid = 0 AND r.placement = 'sharded'
+  UNION ALL
+  SELECT c.oid, c.conname, k.conrelid, k.top FROM pg_catalog.pg_constraint c JOIN k ON c.conparentid = k.oid
+)
+SELECT DISTINCT conrelid, pg_catalog.regexp_replace(conname, '\d+$', ''), top FROM k WHERE conname <> top;
+
+SELECT p.oid, n.nspname, p.proname, p.provolatile = 'v',
+       CASE WHEN l.lanname NOT IN ('c', 'internal') AND EXISTS (SELECT FROM decan.relation WHERE placement = 'sharded') THEN p.prosrc END
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+ WHERE p.oid >= 16384 AND n.nspname <> 'decan' ORDER BY p.oid;
+
+SELECT DISTINCT false, r.ev_class, d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass, d.refobjid
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+   AND d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass)
+   AND d.refobjid <> r.ev_class
+ WHERE r.ev_class >= 16384
+UNION ALL
+SELECT DISTINCT true, d.objid, d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass, d.refobjid
+  FROM pg_catalog.pg_depend d
+ WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384
+   AND d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass);
+
+SELECT DISTINCT r.ev_class FROM pg_catalog.pg_rewrite r, pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
+ WHERE r.ev_class >= 16384 AND m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
+   AND EXISTS (SELECT FROM decan.relation WHERE placement = 'broadcast')
+)sql";
+
+}  // namespace
+
+std::string snapshot_query() {
+  return kQuery;
+}
+
+}  // namespace decan::catalog
