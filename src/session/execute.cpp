@@ -174,6 +174,10 @@ Task<Status> Session::execute_once(Call& call) {
 Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
   const plan::Plan& plan = *call.plan;
   const plan::RouteTo to = plan.routing.to;
+  if (plan.action == plan::Action::kFetch || plan.action == plan::Action::kCloseCursor) {
+    const auto known = cursors_.find(std::get<plan::CursorSpec>(plan.detail).name);
+    return std::vector{plan::UnitTarget{known == cursors_.end() ? node_.home() : known->second, {}, {}}};
+  }
   if (plan.effects.uses_temp || to == plan::RouteTo::kHome) return std::vector{plan::UnitTarget{node_.home(), {}, {}}};
   if (to == plan::RouteTo::kUnit) return std::vector{plan::UnitTarget{plan.routing.unit, {}, {}}};
   if (to == plan::RouteTo::kAnyUnit && plan.action == plan::Action::kRoute) {
@@ -224,7 +228,7 @@ Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t t
 Task<Status> Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count) {
   using Kind = backend::Expected::Kind;
   backend::UnitConnection& connection = *participant.connection;
-  if (call.simple && call.statement == nullptr) {
+  if (call.statement == nullptr) {
     connection.writer().query(plan::render(*call.plan, call.values, target, target_count));
     connection.expect(Kind::kQuery, true);
     if (call.plan->effects.writes) participant.may_have_written = true;

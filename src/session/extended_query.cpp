@@ -16,7 +16,21 @@ bool goes_to_unit_whole(const plan::Plan& plan) {
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
     case plan::Action::kInsertRows:
-    case plan::Action::kShow: return true;
+    case plan::Action::kShow:
+    case plan::Action::kDeclareCursor:
+    case plan::Action::kFetch:
+    case plan::Action::kCloseCursor: return true;
+    default: return false;
+  }
+}
+
+// What one session's cursors or prepared statements make of the text: not shared between sessions.
+bool belongs_to_session(const plan::Plan& plan) {
+  switch (plan.action) {
+    case plan::Action::kDeclareCursor:
+    case plan::Action::kFetch:
+    case plan::Action::kCloseCursor:
+    case plan::Action::kExecute: return true;
     default: return false;
   }
 }
@@ -130,7 +144,7 @@ Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std:
     statement->by_bucket.resize(statement->plan->routing.group->buckets.size());
   }
   const size_t bytes = statement->bytes() + 4096;
-  if (!block_snapshot_) cache.insert(std::move(key), hash, context, statement, bytes);
+  if (!block_snapshot_ && !belongs_to_session(*statement->plan)) cache.insert(std::move(key), hash, context, statement, bytes);
   co_return statement;
 }
 
@@ -142,6 +156,9 @@ Task<Status> Session::validate(SharedStatement& statement) {
   }
   if (auto drained = co_await drain(); !drained) co_return drained;
   UnitId unit = node_.home();
+  if (const auto* cursor = std::get_if<plan::CursorSpec>(&statement.plan->detail)) {
+    if (const auto known = cursors_.find(cursor->name); known != cursors_.end()) unit = known->second;
+  }
   const bool block = txn_->in_block();
   auto participant = co_await join(unit, block);
   if (!participant) co_return fail(participant.error());
@@ -325,6 +342,7 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
 
 backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count) {
   SharedStatement& statement = *call.statement;
+  if (belongs_to_session(*call.plan)) return loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
   const bool by_bucket = target.bucket && target.insert_rows.empty() && target.bucket->value < statement.by_bucket.size();
   backend::UnitStatementPtr* slot = by_bucket ? &statement.by_bucket[target.bucket->value] : nullptr;
   if (slot == nullptr && target.insert_rows.empty() && target_count == 1) {
@@ -342,6 +360,26 @@ void Session::queue_parse(backend::UnitConnection& connection, const backend::Un
   connection.writer().parse(statement->name(), statement->sql, statement->parameter_types);
   connection.expect({Kind::kParse, visible, statement, {}});
   connection.note_prepared(statement);   // taken back by the relay when the unit refuses or skips it
+}
+
+// Columns of a validated statement; those that the session answers itself never reach a unit.
+Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStatement& statement) {
+  constexpr Oid kText = 25, kVoid = 2278;
+  const plan::Plan& plan = *statement.plan;
+  if (plan.action == plan::Action::kExplain) {
+    co_return wire::RowDescription{{{"QUERY PLAN", 0, 0, kText, -1, -1, 0}}};
+  }
+  if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
+    co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};
+  }
+  if (plan.action == plan::Action::kExecute) {
+    const auto found = prepared_.find(std::get<plan::PreparedSpec>(plan.detail).name);
+    if (found == prepared_.end()) co_return std::nullopt;
+    const SharedStatementPtr inner = found->second;
+    if (auto valid = co_await validate(*inner); !valid) co_return fail(valid.error());
+    co_return inner->columns;
+  }
+  co_return statement.columns;
 }
 
 Task<Status> Session::on_describe(std::string_view body) {
@@ -371,11 +409,13 @@ Task<Status> Session::on_describe(std::string_view body) {
     statement = found->second = probe.statement;
   }
   if (auto valid = co_await validate(*statement); !valid) co_return valid;
+  auto described = co_await columns_of(*statement);
+  if (!described) co_return fail(described.error());
   std::string reply;
   wire::Writer writer(reply);
   if (describe->kind == 'S') writer.parameter_description(statement->parameter_types);
-  if (statement->columns) {
-    wire::RowDescription columns = *statement->columns;
+  if (*described) {
+    wire::RowDescription columns = **described;
     for (size_t i = 0; i < columns.fields.size(); ++i) {
       columns.fields[i].format = formats.empty() ? int16_t{0} : formats.size() == 1 ? formats[0] : i < formats.size() ? formats[i] : int16_t{0};
     }
@@ -409,6 +449,7 @@ Task<Status> Session::on_execute(std::string_view body) {
     if (plan.effects.writes) participant->may_have_written = true;
     loop_.metrics.statements[static_cast<size_t>(StatementTier::kRoute)].add();
     after_effects(plan, *participant);
+    if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor) note_cursor(plan, *participant);
     co_return Status{};
   }
   if (auto drained = co_await drain(); !drained) co_return drained;
@@ -474,7 +515,7 @@ Task<Status> Session::on_close(std::string_view body) {
 }
 
 // The end of a batch: its implicit transaction commits, or rolls back when anything in it failed.
-Task<Status> Session::on_sync() {
+Task<void> Session::finish_batch() {
   bool failed = skip_to_sync_;
   skip_to_sync_ = false;
   for (size_t i = 0; i < txn_->participants().size(); ++i) {
@@ -523,6 +564,10 @@ Task<Status> Session::on_sync() {
     portals_.clear();
     txn_->release_participants();
   }
+}
+
+Task<Status> Session::on_sync() {
+  co_await finish_batch();
   flush_notifications();
   send_ready();
   if (port_.input().size() >= wire::kHeaderBytes + wire::kHeaderBytes) co_return co_await port_.relieve();   // more is in the pipeline

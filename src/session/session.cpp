@@ -103,6 +103,7 @@ Task<Status> Session::dispatch(const wire::Header& header) {
       std::string sql(*text);
       port_.input().consume(whole);
       if (skip_to_sync_) co_return Status{};
+      if (batch_unit_ || implicit_block_) co_await finish_batch();   // as in PostgreSQL a simple query ends an unfinished batch
       co_return co_await simple_query(std::move(sql));
     }
     case 'P':

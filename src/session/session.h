@@ -138,6 +138,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> execute_statement(Call& call);
   Task<Status> deallocate_statement(Call& call);
   Task<Status> cursor_statement(Call& call);
+  void note_cursor(const plan::Plan& plan, txn::Participant& participant);
   Task<Status> listen_statement(Call& call);
   void complete(std::string_view tag);
   Task<Status> after_settings_changed(std::string_view name, backend::UnitConnection* connection);
@@ -168,6 +169,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> on_execute(std::string_view body);
   Task<Status> on_close(std::string_view body);
   Task<Status> on_sync();
+  Task<void> finish_batch();
+  Task<Result<std::optional<wire::RowDescription>>> columns_of(SharedStatement& statement);
   Task<Status> on_flush();
   Task<Status> drain();                                // what is queued on units is sent and answered
   Task<void> extended_error(Status status);

@@ -322,6 +322,7 @@ Task<Status> Session::execute_statement(Call& call) {
     parameters[i].bytes = texts[i];
     parameters[i].type = statement->parameter_types[i];
   }
+  inner.simple = call.simple;
   inner.plan = statement->plan;
   inner.statement = statement;
   inner.values.sql = statement->sql;
@@ -371,14 +372,19 @@ Task<Status> Session::cursor_statement(Call& call) {
   if (!participant) co_return fail(participant.error());
   auto done = co_await run_on(**participant, std::string(call.values.sql), true);
   if (!done) co_return done;
+  note_cursor(plan, **participant);
+  co_return Status{};
+}
+
+void Session::note_cursor(const plan::Plan& plan, txn::Participant& participant) {
+  const auto& spec = std::get<plan::CursorSpec>(plan.detail);
   if (plan.action == plan::Action::kDeclareCursor) {
-    cursors_[spec.name] = unit;
-    if (spec.with_hold) (*participant)->pinned = true;
-    if (plan.effects.writes) (*participant)->may_have_written = true;
+    cursors_[spec.name] = participant.connection->unit();
+    if (spec.with_hold) participant.pinned = true;
+    if (plan.effects.writes) participant.may_have_written = true;
   } else if (plan.action == plan::Action::kCloseCursor) {
     cursors_.erase(spec.name);
   }
-  co_return Status{};
 }
 
 // --- LISTEN ---
