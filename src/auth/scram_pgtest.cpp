@@ -114,29 +114,22 @@ std::string ScramOnPostgres::current_user(Channel& channel) {
   return user;
 }
 
-// Gives the server a certificate and returns its DER form. Done once; later calls return the same.
+// Gives the server a certificate and returns its DER form.
 std::string ScramOnPostgres::turn_tls_on() {
-  static const Identity identity = Identity::make();
-  static const bool done = [] {
-    const std::string& data = server_->data_directory();
-    struct stat owner{};
-    stat(data.c_str(), &owner);
-    for (const auto& [name, text] : {std::pair{data + "/server.key", identity.key_pem()},
-                                     {data + "/server.crt", identity.certificate_pem()}}) {
-      std::ofstream(name) << text;
-      EXPECT_EQ(chmod(name.c_str(), 0600), 0);
-      EXPECT_EQ(chown(name.c_str(), owner.st_uid, owner.st_gid), 0);
-    }
-    testing::Connection admin = server_->connect();
-    admin.exec("ALTER SYSTEM SET ssl = on");
-    admin.exec("SELECT pg_reload_conf()");
-    for (int i = 0; i < 500; ++i) {
-      if (server_->connect().exec("SHOW ssl").scalar() == "on") return true;
-      usleep(10'000);
-    }
-    return false;
-  }();
-  EXPECT_TRUE(done);
+  const Identity identity = Identity::make();
+  const std::string& data = server_->data_directory();
+  struct stat owner{};
+  stat(data.c_str(), &owner);
+  for (const auto& [name, text] : {std::pair{data + "/server.key", identity.key_pem()},
+                                   {data + "/server.crt", identity.certificate_pem()}}) {
+    std::ofstream(name) << text;
+    EXPECT_EQ(chmod(name.c_str(), 0600), 0);
+    EXPECT_EQ(chown(name.c_str(), owner.st_uid, owner.st_gid), 0);
+  }
+  testing::Connection admin = server_->connect();
+  admin.exec("ALTER SYSTEM SET ssl = on");
+  admin.exec("SELECT pg_reload_conf()");
+  for (int i = 0; i < 500 && server_->connect().exec("SHOW ssl").scalar() != "on"; ++i) usleep(10'000);
   return identity.der();
 }
 

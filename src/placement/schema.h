@@ -5,7 +5,8 @@
 
 namespace decan::placement {
 
-// SQL for the simple protocol, in one transaction, as a superuser. May be run again; the caller keeps two runs apart.
+// SQL for the simple protocol, in one transaction, as a superuser. May be run again; the caller keeps two
+// runs apart.
 std::string schema_sql();
 
 }  // namespace decan::placement

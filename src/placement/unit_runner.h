@@ -1,5 +1,5 @@
-// How placement and DistSQL handlers run SQL on units inside the client's distributed transaction. Implemented by exec
-// (and by tests over libpq).
+// How placement and DistSQL handlers run SQL on units inside the client's distributed transaction.
+// Implemented by exec (and by tests over libpq).
 #pragma once
 
 #include <functional>
@@ -17,22 +17,24 @@ namespace decan::placement {
 
 struct TextRows {
   std::vector<std::string> columns;
-  std::vector<std::vector<std::optional<std::string>>> rows;   // text format
-  std::string tag;                                             // of the last statement
+  std::vector<std::vector<std::optional<std::string>>> rows;  // text format
+  std::string tag;                                            // of the last statement
 };
 
 class UnitRunner {
  public:
   virtual ~UnitRunner() = default;
-  // Simple-protocol SQL on one unit, in the client's transaction, as the client's role. The first error aborts the transaction.
+  // Simple-protocol SQL on one unit, in the client's transaction, as the client's role. The first error
+  // aborts the transaction.
   virtual asio::awaitable<Result<TextRows>> run(UnitId unit, std::string sql) = 0;
   // The same text on several units in parallel; results in the order of `units`.
-  virtual asio::awaitable<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units, std::string sql) = 0;
-  // Streams `copy_out` (COPY … TO STDOUT) of one unit into `copy_in` (COPY … FROM STDIN) of another; returns rows.
-  // `from` and `to` may be the same unit only if the runner uses two connections: callers avoid it.
+  virtual asio::awaitable<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units,
+                                                                 std::string sql) = 0;
+  // Streams `copy_out` (COPY … TO STDOUT) of one unit into `copy_in` (COPY … FROM STDIN) of another; returns
+  // rows. `from` and `to` may be the same unit only if the runner uses two connections: callers avoid it.
   virtual asio::awaitable<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
-                                                        std::string copy_in) = 0;
-  virtual std::vector<UnitId> units() const = 0;               // all units of the database
+                                                         std::string copy_in) = 0;
+  virtual std::vector<UnitId> units() const = 0;  // all units of the database
   virtual UnitId home() const = 0;
 };
 

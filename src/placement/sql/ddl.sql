@@ -16,7 +16,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          WHERE ad.adrelid = rel AND d.deptype = 'n') s(seqid, attnum, kind)
   JOIN pg_class c ON c.oid = s.seqid AND c.relkind = 'S'
   JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = s.attnum
-  ORDER BY s.seqid, s.kind
+  ORDER BY s.seqid, s.kind = 'n'
 $$;
 
 -- A sequence's options as they were before Decan gave it a range.

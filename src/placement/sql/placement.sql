@@ -54,11 +54,11 @@ BEGIN
 END $$;
 
 -- Everything the compute node has to know before it places a table.
-CREATE OR REPLACE FUNCTION decan.describe(rel regclass, OUT owner name, OUT previous_role text, OUT qualified_name text,
-                                          OUT column_list text, OUT has_rows bool, OUT next_id bigint)
+CREATE OR REPLACE FUNCTION decan.describe(rel regclass, OUT owner name, OUT qualified_name text, OUT column_list text,
+                                          OUT forces_row_security bool, OUT next_id bigint, OUT kind "char")
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  SELECT pg_get_userbyid(c.relowner), current_setting('role'), rel::text INTO owner, previous_role, qualified_name
+  SELECT pg_get_userbyid(c.relowner), rel::text, c.relforcerowsecurity, c.relkind INTO owner, qualified_name, forces_row_security, kind
     FROM pg_class c WHERE c.oid = rel;
   column_list := (SELECT coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), '')
                     FROM pg_attribute a

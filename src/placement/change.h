@@ -1,0 +1,68 @@
+// Steps that all changes of the placement share. Internal to the module.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <asio/awaitable.hpp>
+
+#include "base/error.h"
+#include "placement/unit_runner.h"
+
+namespace decan::placement {
+
+std::string quote_ident(std::string_view name);     // always with quotes
+std::string quote_literal(std::string_view value);  // E'…': safe with standard_conforming_strings on or off
+std::string text_array(const std::vector<std::string>& values);  // ARRAY[…]::text[]
+
+// A table as the home unit describes it.
+struct Description {
+  std::string relation;  // quoted name with schema: the same on every unit
+  std::string owner, column_list;
+  bool forces_row_security = false;
+  uint64_t next_id = 0;  // a new id, for the table and its group
+};
+
+// Statements that make the table, by phase (see table_statements() in sql/ddl.sql).
+struct Definition {
+  std::vector<std::string> sequence, table, index, foreign, finish;
+};
+
+class Change {
+ public:
+  explicit Change(UnitRunner& runner);
+
+  UnitId home() const { return home_; }
+  const std::vector<UnitId>& units() const { return units_; }
+  const std::vector<UnitId>& others() const { return others_; }  // all but home
+
+  asio::awaitable<Result<TextRows>> on_home(std::string sql);
+  asio::awaitable<Status> on(UnitId unit, std::string sql);
+  asio::awaitable<Status> on_all(std::string sql);
+  asio::awaitable<Status> on_others(std::string sql);
+  // Runs statements on a unit with a fixed search_path; nothing when there are none.
+  asio::awaitable<Status> execute(UnitId unit, std::vector<std::string> statements);
+  asio::awaitable<Status> execute_on_others(std::vector<std::string> statements);
+  asio::awaitable<Status> execute_on_all(std::vector<std::string> statements);
+
+  // Checks the name and the ownership, and locks the table against everybody.
+  asio::awaitable<Result<Description>> describe(std::string table);
+  asio::awaitable<Result<Definition>> definition(std::string relation, std::string partition_by);
+  // Takes the owner's role and settings under which values keep their text, and opens the change on every
+  // unit.
+  asio::awaitable<Status> begin(std::string owner);
+  // Closes the change: epochs of all units are made equal, role and settings given back.
+  asio::awaitable<Status> end();
+
+ private:
+  asio::awaitable<Status> align_epochs(std::vector<std::string> epochs);
+
+  UnitRunner& runner_;
+  UnitId home_;
+  std::vector<UnitId> units_, others_;
+  std::string restore_;  // statement that gives the settings back
+};
+
+}  // namespace decan::placement

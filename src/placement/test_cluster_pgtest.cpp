@@ -1,0 +1,161 @@
+#include "placement/test_cluster.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/use_future.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <regex>
+
+#include "catalog/loader.h"
+#include "placement/schema.h"
+
+namespace decan::placement {
+namespace {
+
+template <class T>
+T wait(asio::awaitable<T> task) {
+  asio::io_context context;
+  auto future = asio::co_spawn(context, std::move(task), asio::use_future);
+  context.run();
+  return future.get();
+}
+
+TextRows to_text_rows(testing::Rows rows) {
+  return TextRows{std::move(rows.columns), std::move(rows.rows), std::move(rows.tag)};
+}
+
+}  // namespace
+
+LibpqRunner::LibpqRunner(std::vector<testing::Connection> connections, UnitId home)
+    : connections_(std::move(connections)), home_(home) {}
+
+asio::awaitable<Result<TextRows>> LibpqRunner::run(UnitId unit, std::string sql) {
+  try {
+    co_return to_text_rows(connections_.at(unit.value).exec(sql));
+  } catch (const testing::SqlError& error) {
+    co_return fail(error.error());
+  }
+}
+
+asio::awaitable<Result<std::vector<TextRows>>> LibpqRunner::run_all(std::vector<UnitId> units,
+                                                                    std::string sql) {
+  std::vector<TextRows> out;
+  for (const UnitId unit : units) {
+    auto rows = co_await run(unit, sql);
+    if (!rows) co_return fail(rows.error());
+    out.push_back(std::move(*rows));
+  }
+  co_return out;
+}
+
+asio::awaitable<Result<uint64_t>> LibpqRunner::copy_between(UnitId from, std::string copy_out, UnitId to,
+                                                            std::string copy_in) {
+  try {
+    const std::string data = connections_.at(from.value).copy_out(copy_out);
+    const std::string tag = connections_.at(to.value).copy_in(copy_in, data);
+    uint64_t rows = 0;
+    std::from_chars(tag.data() + std::min<size_t>(5, tag.size()), tag.data() + tag.size(), rows);  // "COPY n"
+    co_return rows;
+  } catch (const testing::SqlError& error) {
+    co_return fail(error.error());
+  }
+}
+
+std::vector<UnitId> LibpqRunner::units() const {
+  std::vector<UnitId> out;
+  for (uint32_t i = 0; i < connections_.size(); ++i) out.push_back(UnitId{i});
+  return out;
+}
+
+TestCluster::TestCluster(size_t units) {
+  for (size_t i = 0; i < units; ++i) servers_.push_back(std::make_unique<testing::PgFixture>());
+}
+
+void TestCluster::use_database(const std::string& name) {
+  connections_.clear();
+  database_ = name;
+  for (const auto& server : servers_) {
+    server->connect().exec("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)");
+    server->create_database(name);
+    connections_.push_back(std::make_unique<testing::Connection>(server->connect(name)));
+    connections_.back()->exec(schema_sql());
+  }
+}
+
+void TestCluster::everywhere(const std::string& sql) {
+  for (const auto& connection : connections_) connection->exec(sql);
+}
+
+std::vector<std::string> TestCluster::rows_everywhere(const std::string& query) {
+  std::vector<std::string> out;
+  for (const auto& connection : connections_) {
+    const auto rows = connection->exec(query);
+    for (const auto& row : rows.rows) {
+      std::string line;
+      for (const auto& value : row) line += value.value_or("NULL") + "|";
+      out.push_back(std::move(line));
+    }
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+LibpqRunner TestCluster::runner(const std::string& role, UnitId home) {
+  std::vector<testing::Connection> connections;
+  for (const auto& server : servers_) connections.push_back(server->connect(database_, role));
+  return LibpqRunner(std::move(connections), home);
+}
+
+std::string TestCluster::dump(size_t unit, const std::string& table) {
+  std::vector<std::string> arguments{testing::program("pg_dump"), "-s", "-d", servers_[unit]->dsn(database_)};
+  if (!table.empty()) arguments.insert(arguments.end(), {"-t", table});
+  arguments.insert(arguments.end(), {"-N", "decan", "-N", "decan_shard"});
+  const std::string text = testing::run_program(arguments);
+  return std::regex_replace(text, std::regex("\\\\(un)?restrict [^\n]*\n"),
+                            "");  // a random token in newer pg_dump
+}
+
+catalog::SnapshotPtr TestCluster::snapshot(UnitId home) {
+  catalog::CatalogRows rows;
+  for (auto& result : connections_[home.value]->exec_all(catalog::snapshot_query()))
+    rows.results.push_back(std::move(result.rows));
+  auto made = catalog::build_snapshot(rows, 1, database_, servers_.size(), home);
+  if (!made) throw std::runtime_error(made.error().message);
+  return *made;
+}
+
+namespace {
+
+// Commits on every unit, or rolls back on every unit.
+template <class T>
+T in_transaction(LibpqRunner& runner, asio::awaitable<T> task) {
+  for (const UnitId unit : runner.units()) runner.on(unit).exec("BEGIN");
+  auto result = wait(std::move(task));
+  for (const UnitId unit : runner.units()) runner.on(unit).exec(result ? "COMMIT" : "ROLLBACK");
+  return result;
+}
+
+}  // namespace
+
+Result<Placed> TestCluster::distribute(ShardOptions options, const std::string& role, UnitId home) {
+  auto sessions = runner(role, home);
+  return in_transaction(sessions, create_distributed_table(sessions, std::move(options)));
+}
+
+Status TestCluster::reference(const std::string& table, const std::string& role) {
+  auto sessions = runner(role);
+  return in_transaction(sessions, create_reference_table(sessions, table));
+}
+
+Status TestCluster::undistribute(const std::string& table, const std::string& role, UnitId home) {
+  auto sessions = runner(role, home);
+  return in_transaction(sessions, undistribute_table(sessions, table));
+}
+
+TestCluster& cluster() {
+  static TestCluster instance(3);
+  return instance;
+}
+
+}  // namespace decan::placement
