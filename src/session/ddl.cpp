@@ -162,6 +162,114 @@ Task<Status> Session::ddl_concurrent(Call& call) {
   co_return Status{};
 }
 
+// --- create_distributed_table(), create_reference_table(), undistribute_table() ---
+
+namespace {
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  size_t at = 0;
+  while (at <= text.size()) {
+    const size_t end = std::min(text.find(separator, at), text.size());
+    std::string part(text.substr(at, end - at));
+    while (!part.empty() && part.front() == ' ') part.erase(0, 1);
+    while (!part.empty() && part.back() == ' ') part.pop_back();
+    parts.push_back(std::move(part));
+    at = end + 1;
+  }
+  return parts;
+}
+
+// bounds => '10,20': (MINVALUE, 10), [10, 20), [20, MAXVALUE).
+std::vector<placement::RangeBound> ranges_of(std::string_view bounds) {
+  std::vector<placement::RangeBound> ranges;
+  std::optional<std::string> lower;
+  for (const std::string& bound : split(bounds, ',')) {
+    ranges.push_back({{lower}, {bound}});
+    lower = bound;
+  }
+  ranges.push_back({{lower}, {std::nullopt}});
+  return ranges;
+}
+
+Result<placement::ShardOptions> shard_options(const std::vector<std::pair<std::string, std::optional<std::string>>>& arguments) {
+  static constexpr std::string_view kPositions[] = {"table_name", "distribution_column", "distribution_type", "colocate_with", "shard_count"};
+  placement::ShardOptions options;
+  bool has_table = false;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].first.empty() && i >= std::size(kPositions)) {
+      return fail("42883", "function create_distributed_table takes at most " + std::to_string(std::size(kPositions)) + " positional arguments");
+    }
+    const std::string_view name = arguments[i].first.empty() ? kPositions[i] : std::string_view(arguments[i].first);
+    if (!arguments[i].second) return fail(sqlstate::kInvalidParameterValue, std::string(name) + " must not be NULL");
+    const std::string& value = *arguments[i].second;
+    if (name == "table_name") {
+      options.table = value, has_table = true;
+    } else if (name == "distribution_column") {
+      options.key_columns = split(value, ',');
+    } else if (name == "distribution_type") {
+      if (value == "range") options.algorithm = catalog::Algorithm::kRange;
+      else if (value == "list") options.algorithm = catalog::Algorithm::kList;
+      else if (value != "hash") return fail(sqlstate::kInvalidParameterValue, "unknown distribution_type \"" + value + "\"", {}, "Use hash, range or list.");
+    } else if (name == "colocate_with") {
+      options.colocate_with = value;
+    } else if (name == "shard_count") {
+      char* end = nullptr;
+      const unsigned long count = std::strtoul(value.c_str(), &end, 10);
+      if (*end != '\0' || count == 0 || count > placement::kMaxShardCount) {
+        return fail(sqlstate::kInvalidParameterValue, "shard_count must be between 1 and " + std::to_string(placement::kMaxShardCount));
+      }
+      options.shard_count = static_cast<uint32_t>(count);
+    } else if (name == "bounds") {
+      options.ranges = ranges_of(value);
+    } else if (name == "lists") {   // 'a,b;c,d': two buckets, and one more for the rest
+      for (const std::string& group : split(value, ';')) {
+        placement::ListValues values;
+        for (std::string& part : split(group, ',')) values.emplace_back(std::move(part));
+        options.lists.push_back(std::move(values));
+      }
+      options.default_bucket = true;
+    } else {
+      return fail("42883", "create_distributed_table has no parameter \"" + std::string(name) + "\"", {},
+                  "Parameters: table_name, distribution_column, distribution_type, colocate_with, shard_count, bounds, lists.");
+    }
+  }
+  if (!has_table || options.key_columns.empty()) {
+    return fail("42883", "create_distributed_table needs a table and a distribution column", {}, "SELECT create_distributed_table('orders', 'customer_id');");
+  }
+  return options;
+}
+
+}  // namespace
+
+Task<Status> Session::admin(Call& call) {
+  const auto& spec = std::get<plan::AdminCall>(call.plan->detail);
+  std::vector<std::pair<std::string, std::optional<std::string>>> arguments;
+  for (const auto& [name, ref] : spec.arguments) {
+    auto value = value_text(ref, call.values);
+    if (!value) co_return fail(value.error());
+    arguments.emplace_back(name, std::move(*value));
+  }
+  if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  if (spec.function == "create_distributed_table") {
+    auto options = shard_options(arguments);
+    if (!options) co_return fail(options.error());
+    auto placed = co_await placement::create_distributed_table(*this, std::move(*options));
+    if (!placed) co_return fail(placed.error());
+  } else {
+    if (arguments.size() != 1 || !arguments[0].second) {
+      co_return fail("42883", "function " + spec.function + " takes one argument, the table's name");
+    }
+    auto done = spec.function == "create_reference_table" ? co_await placement::create_reference_table(*this, *arguments[0].second)
+                                                          : co_await placement::undistribute_table(*this, *arguments[0].second);
+    if (!done) co_return done;
+  }
+  if (auto changed = co_await catalog_changed(); !changed) co_return changed;
+  send_rows({spec.function}, {{std::string()}}, "SELECT", call.simple);
+  co_return Status{};
+}
+
 // --- rows of our own ---
 
 void Session::send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
@@ -251,7 +359,7 @@ Task<Result<std::vector<std::vector<std::string>>>> Session::preview(std::string
 }
 
 }  // namespace decan::session
+
 namespace decan::session {
-Task<Status> Session::admin(Call&) { co_return Status{}; }
 Task<Status> Session::distsql(std::string_view) { co_return Status{}; }
 }

@@ -29,8 +29,9 @@ StatementTier tier_of(const plan::Plan& plan, size_t targets) {
   }
 }
 
-// The value of a LIMIT, OFFSET or HAVING term; nullopt for NULL.
-Result<std::optional<std::string>> text_of(const plan::ValueRef& ref, const plan::Values& values) {
+}  // namespace
+
+Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const plan::Values& values) {
   std::string text;
   switch (ref.kind) {
     case plan::ValueRef::Kind::kConstant:
@@ -62,9 +63,11 @@ Result<std::optional<std::string>> text_of(const plan::ValueRef& ref, const plan
   return ref.negated ? "-" + text : text;
 }
 
+namespace {
+
 Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref, const plan::Values& values, std::string_view what) {
   if (!ref) return std::nullopt;
-  auto text = text_of(*ref, values);
+  auto text = value_text(*ref, values);
   if (!text) return fail(text.error());
   if (!*text) return std::nullopt;
   int64_t number = 0;
@@ -309,7 +312,7 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
     if (!offset) co_return fail(offset.error());
     request.limit = *limit, request.offset = *offset;
     for (const plan::HavingTerm& term : plan.merge->having) {
-      auto value = text_of(term.value, call.values);
+      auto value = value_text(term.value, call.values);
       if (!value) co_return fail(value.error());
       request.having_values.push_back(std::move(*value));
     }

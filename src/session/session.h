@@ -49,6 +49,10 @@ struct Call {
   std::vector<int16_t> result_formats;
 };
 
+// The text of a value that is known when a statement runs (LIMIT, HAVING terms, arguments); nullopt for NULL. Errors: 0A000 for
+// forms that only a server can read.
+Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const plan::Values& values);
+
 class Session final : public placement::UnitRunner {
  public:
   Session(Node& node, LoopContext& loop, std::unique_ptr<async::Stream> stream);
