@@ -143,7 +143,12 @@ Status make_directory(const std::string& path, mode_t mode) {
 
 Status remove_tree(const std::string& path) {
   std::error_code code;
-  fs::remove_all(path, code);
+  // Somebody else who is removing files there at the same time makes one attempt fail.
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    fs::remove_all(path, code);
+    if (code.value() != ENOENT && code.value() != ENOTEMPTY) break;
+    ::usleep(20'000);
+  }
   if (code) return fail(system_error("can not remove " + path, code.value()));
   return {};
 }

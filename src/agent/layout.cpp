@@ -33,14 +33,20 @@ std::string socket_directory_of(const std::string& root) {
   return fmt::format("/tmp/decan-{:016x}", hash_of(root));
 }
 
-// Empty, or just what a `decan up` left that was killed while it wrote the format mark.
+// Empty, or with no more than a configuration that somebody prepared and what a `decan up` left that was
+// killed while it wrote the format mark.
 bool is_empty(const std::string& path) {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(path, code)) {
     const std::string name = entry.path().filename();
-    if (!name.starts_with("decan.format.") || !name.ends_with(".new")) return false;
+    if (name != "decan.yaml" && !(name.starts_with("decan.format.") && name.ends_with(".new"))) return false;
   }
   return !code;
+}
+
+Status give_to(const std::string& path, const Account& account) {
+  if (::lchown(path.c_str(), account.uid, account.gid) == 0 || errno == ENOENT) return {};
+  return fail(system_error("can not give " + path + " to user " + account.name, errno));
 }
 
 Status check_owner(const std::string& path, const Account& account) {
@@ -125,10 +131,10 @@ Status enter_new_directory(const Layout& layout) {
                   "Choose an empty or a new directory with --dir.");
     }
   }
-  if (::geteuid() == 0 && (is_new || is_empty(layout.root)) &&
-      ::chown(layout.root.c_str(), account->uid, account->gid) != 0) {
-    return fail(
-        system_error("can not give the directory " + layout.root + " to user " + account->name, errno));
+  if (::geteuid() == 0 && (is_new || is_empty(layout.root))) {
+    for (const std::string& path : {layout.config(), layout.root}) {
+      if (Status given = give_to(path, *account); !given) return given;
+    }
   }
   if (Status owned = check_owner(layout.root, *account); !owned) return owned;
   if (Status done = become(*account); !done) return done;

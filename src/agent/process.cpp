@@ -215,9 +215,13 @@ std::string process_directory(pid_t pid) {
 }
 
 std::string process_name(pid_t pid) {
-  const auto text = read_file(fmt::format("/proc/{}/comm", pid));
+  // pid (name) state …; a zombie is no process any more, though nobody has asked for its end yet.
+  const auto text = read_file(fmt::format("/proc/{}/stat", pid));
   if (!text || !*text) return {};
-  return (*text)->substr(0, (*text)->find('\n'));
+  const size_t open = (*text)->find('('), close = (*text)->rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close < open) return {};
+  if (close + 2 < (*text)->size() && (**text)[close + 2] == 'Z') return {};
+  return (*text)->substr(open + 1, close - open - 1);
 }
 
 std::vector<std::string> process_arguments(pid_t pid) {

@@ -63,7 +63,7 @@ class Process {
 // Runs a program to its end and returns the first 64 kB that it wrote.
 Result<std::string> capture(Command command, std::chrono::milliseconds at_most);
 
-// Facts of /proc about a process; empty when it is not there or not ours to see.
+// Facts of /proc about a process; empty when it is not there, has ended, or is not ours to see.
 std::string process_directory(pid_t pid);
 std::string process_name(pid_t pid);
 std::vector<std::string> process_arguments(pid_t pid);

@@ -15,10 +15,10 @@ namespace decan::agent {
 struct SupervisorOptions {
   Layout layout;
   Config config;
-  uint32_t units = 0;              // as asked for; 0: as many as there are
-  bool demo = true;                // load demo data once, when the compute node answers for the first time
-  std::string schema_sql;          // Decan's schema for the units; idempotent
-  std::optional<Command> compute;  // without it only the units run
+  uint32_t units = 0;           // as asked for; 0: as many as there are
+  bool demo = true;             // load demo data once, when the compute node answers for the first time
+  std::string schema_sql = {};  // Decan's schema for the units; idempotent
+  std::optional<Command> compute = {};  // without it only the units run
 };
 
 // Runs until SIGTERM or SIGINT (then stops the compute node, then the units, and returns success) or until

@@ -48,6 +48,34 @@ bool is_postmaster_of(pid_t pid, const std::string& data) {
          process_directory(pid) == fs::canonical(data, code).string();
 }
 
+// Ends server processes without a postmaster: backends whose postmaster was killed keep the shared memory,
+// and PostgreSQL refuses to start beside them; what a killed initdb had started still writes.
+Status end_servers_in(const std::string& directory) {
+  const auto found = [&] {
+    std::vector<pid_t> pids = processes_in(directory);
+    std::erase_if(pids, [](pid_t pid) { return process_name(pid) != "postgres"; });
+    return pids;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + kOrphanPatience;
+  for (std::vector<pid_t> pids = found(); !pids.empty(); pids = found()) {
+    const auto now = std::chrono::steady_clock::now();
+    for (const pid_t pid : pids) {
+      // By pidfd, and looked at once more, so that a reused pid is not hit.
+      const auto orphan = Process::adopt(pid);
+      if (orphan && process_directory(pid) == fs::path(directory))
+        orphan->signal(now > deadline ? SIGKILL : SIGQUIT);
+    }
+    std::this_thread::sleep_for(50ms);
+    if (now > deadline + kOrphanPatience) {
+      return fail(
+          sqlstate::kObjectNotInPrerequisiteState,
+          fmt::format("processes of an earlier server still run in {}, pid {}", directory, pids.front()), {},
+          "End them, then run 'decan up' again.");
+    }
+  }
+  return {};
+}
+
 // A string of postgresql.conf.
 std::string setting_value(std::string_view text) {
   std::string out = "'";
@@ -115,6 +143,7 @@ Status UnitServer::check_version() const {
 
 Result<Process> UnitServer::start_initdb() const {
   const std::string target = data() + ".new";
+  if (Status done = end_servers_in(target); !done) return fail(done.error());
   if (Status done = remove_tree(target); !done) return fail(done.error());
   if (Status done = make_directory(log_directory(), 0700); !done) return fail(done.error());
   Command command;
@@ -211,28 +240,16 @@ Status UnitServer::clean_up() const {
   if (running()) {
     return fail(sqlstate::kObjectNotInPrerequisiteState, fmt::format("a server runs in {} already", data()));
   }
-  // Backends whose postmaster was killed keep the shared memory; PostgreSQL refuses to start beside them.
-  const auto orphans = [this] {
-    std::vector<pid_t> pids = processes_in(data());
-    std::erase_if(pids, [](pid_t pid) { return process_name(pid) != "postgres"; });
-    return pids;
-  };
-  const auto deadline = std::chrono::steady_clock::now() + kOrphanPatience;
-  for (std::vector<pid_t> pids = orphans(); !pids.empty(); pids = orphans()) {
-    const bool late = std::chrono::steady_clock::now() > deadline;
-    for (const pid_t pid : pids) {
-      auto orphan = Process::adopt(pid);
-      if (orphan && process_directory(pid) == fs::path(data())) orphan->signal(late ? SIGKILL : SIGQUIT);
-    }
-    std::this_thread::sleep_for(50ms);
-    if (std::chrono::steady_clock::now() > deadline + kOrphanPatience) {
-      return fail(sqlstate::kObjectNotInPrerequisiteState,
-                  fmt::format("processes of an earlier server still run in {}, pid {}", data(), pids.front()),
-                  {}, "End them, then run 'decan up' again.");
-    }
-  }
+  if (Status done = end_servers_in(data()); !done) return done;
   // PostgreSQL takes a lock file for valid when any process of this user has that pid, as after a reboot.
   if (read_postmaster_file(data())) ::unlink((data() + "/postmaster.pid").c_str());
+  // The same for the lock of the socket. Nobody but this cluster's units has sockets in that directory.
+  const std::string socket = fmt::format("{}/.s.PGSQL.{}", options_.socket_directory, options_.port);
+  const auto lock = read_file(socket + ".lock");
+  if (lock && *lock && process_name(std::atoi((*lock)->c_str())) != "postgres") {
+    ::unlink(socket.c_str());
+    ::unlink((socket + ".lock").c_str());
+  }
   return {};
 }
 
@@ -259,7 +276,13 @@ std::string UnitServer::newest_log() const {
 }
 
 std::string UnitServer::last_log_lines(size_t lines) const {
-  std::string text = tail_of(log_directory() + "/start.log", lines);
+  std::string text;
+  std::istringstream in(tail_of(log_directory() + "/start.log", lines));
+  for (std::string line; std::getline(in, line);) {
+    const bool noise = line.find("redirecting log output") != std::string::npos ||
+                       line.find("Future log output") != std::string::npos;
+    if (!noise) text += line + '\n';
+  }
   if (const std::string log = newest_log(); !log.empty()) text += tail_of(log, lines);
   return text;
 }

@@ -62,12 +62,18 @@ Result<Config> prepare_config(const agent::Layout& layout, uint16_t port) {
   auto config = load_config(path);
   if (!config || port == 0 || config->compute.listen.front().port == port) return config;
   const uint16_t before = config->compute.listen.front().port;
+  std::string changed = first_config(port);
   if (**text != first_config(before)) {
-    return fail(sqlstate::kInvalidParameterValue,
-                fmt::format("--port {} differs from the configuration, which says {}", port, before), {},
-                fmt::format("Change compute.listen in {}, or leave --port out.", path));
+    // Somebody wrote this file: it may say more, but then not about the compute node.
+    if (("\n" + **text).find("\ncompute:") != std::string::npos) {
+      return fail(sqlstate::kInvalidParameterValue,
+                  fmt::format("--port {} differs from the configuration, which says {}", port, before), {},
+                  fmt::format("Change compute.listen in {}, or leave --port out.", path));
+    }
+    changed = **text + (text->value().ends_with('\n') ? "" : "\n") + first_config(port);
   }
-  if (Status done = agent::write_file(path, first_config(port), 0600); !done) return fail(done.error());
+  if (const auto valid = parse_config(changed, path); !valid) return fail(valid.error());
+  if (Status done = agent::write_file(path, changed, 0600); !done) return fail(done.error());
   return load_config(path);
 }
 

@@ -1,6 +1,7 @@
 """One cluster for all tests of this folder; every test makes its own tables."""
 
 import itertools
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("decan_only"):
             item.add_marker(pytest.mark.skip(reason="a plain PostgreSQL has no such thing"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that hangs fails after two minutes (slow ones after ten) instead of stopping the run."""
+    def expired(*unused):
+        raise TimeoutError("the test hangs")
+    previous = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(600 if item.get_closest_marker("slow") else 120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +91,7 @@ def make_table(connection):
         return name
 
     yield make
+    connection.execute("SET lock_timeout = '10s'")
     for name in reversed(names):
         connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
 

@@ -12,7 +12,8 @@ import pytest
 
 
 @pytest.fixture
-def old(cluster):
+def old(cluster, make_table):
+    """Closed before the test's tables are dropped."""
     connection = psycopg2.connect(cluster.dsn())
     yield connection
     connection.close()

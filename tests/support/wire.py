@@ -299,8 +299,13 @@ class Wire:
         if base64.b64decode(final.removeprefix("v=")) != scram.server_signature:
             raise ValueError("the server's signature is wrong")
         self.authentication(0)
-        self.until_ready()
-        return self
+        while True:
+            kind, body = self.next()
+            if kind == "E":
+                raise ServerError(decode_fields(body))
+            if kind == "Z":
+                self.status = body.decode()
+                return self
 
     # Answers.
     def next(self) -> tuple[str, bytes]:

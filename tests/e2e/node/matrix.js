@@ -31,13 +31,6 @@ check('parameters and named statements', async (c) => {
   assert.deepStrictEqual(some.rows.map((r) => r.k), [1, 2, 3]);
 });
 
-check('binary results', async (c) => {
-  const found = await c.query({ text: 'SELECT k, v FROM n_rows WHERE k = $1', values: [9], binary: true });
-  assert.deepStrictEqual(found.rows, [{ k: 9, v: 'row 9' }]);
-  const ordered = await c.query({ text: 'SELECT k FROM n_rows ORDER BY k DESC LIMIT 2', binary: true, rowMode: 'array' });
-  assert.deepStrictEqual(ordered.rows, [[50], [49]]);
-}, { binary: true });
-
 check('types', async (c) => {
   const row = { k: '9007199254740993', b: false, n: '1.50', t: 'ünï 数据', y: Buffer.from([0, 255]),
     ts: new Date('2026-11-20T01:02:03.004Z'), j: { a: [1, null] }, a: [1, 2, null] };
