@@ -2,13 +2,10 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#ifdef DECAN_HAS_COMPUTE
 #include "session/compute_main.h"
-#endif
 
 namespace decan::cli {
 
-#ifdef DECAN_HAS_COMPUTE
 namespace {
 
 struct ComputeVerbOptions {
@@ -35,8 +32,5 @@ void add_compute(CLI::App& app, Action& action) {
   command->footer("SIGHUP reloads the configuration, SIGTERM stops.");
   command->callback([options, &action] { action = [options] { return run(*options); }; });
 }
-#else
-void add_compute(CLI::App&, Action&) {}
-#endif
 
 }  // namespace decan::cli

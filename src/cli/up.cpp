@@ -18,7 +18,7 @@
 #include "agent/unit_server.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/schema_sql.h"
+#include "placement/schema.h"
 
 namespace decan::cli {
 namespace {
@@ -90,16 +90,11 @@ Status check_space(const agent::Layout& layout, uint32_t units) {
 }
 
 std::optional<agent::Command> compute_command(int self, const agent::Layout& layout) {
-#ifdef DECAN_HAS_COMPUTE
   agent::Command command;
   command.program = "decan";
   command.program_fd = self;
   command.arguments = {"compute", "--config", layout.config(), "--meta", layout.meta()};
   return command;
-#else
-  (void)self, (void)layout;
-  return std::nullopt;
-#endif
 }
 
 int run_foreground(const UpOptions& options, const agent::Layout& layout, Config config, int self) {
@@ -108,7 +103,7 @@ int run_foreground(const UpOptions& options, const agent::Layout& layout, Config
                                       .config = std::move(config),
                                       .units = options.units,
                                       .demo = !options.no_demo,
-                                      .schema_sql = schema_sql(),
+                                      .schema_sql = placement::schema_sql(),
                                       .compute = compute_command(self, layout)};
   if (Status done = agent::run_supervisor(std::move(supervisor)); !done) return report(done.error());
   return kSuccess;
