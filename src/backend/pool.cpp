@@ -34,6 +34,12 @@ UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
   return {};
 }
 
+UnitConnectionPtr Pool::try_acquire(UnitId id, const Identity& identity) {
+  if (id.value >= units_->size() || !(*units_)[id.value]) return {};
+  PerUnit& unit = per_unit(id);
+  return unit.waiting.empty() ? take_idle(unit, identity) : nullptr;   // those who came first are served first
+}
+
 bool Pool::evict_one(PerUnit& unit) {
   for (auto& [key, list] : unit.idle) {
     if (list.empty()) continue;
@@ -48,11 +54,8 @@ Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identit
   if (id.value >= units_->size() || !(*units_)[id.value]) {
     co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
   }
+  if (auto idle = try_acquire(id, identity)) co_return std::move(idle);
   PerUnit& unit = per_unit(id);
-  // Those who came first are served first.
-  if (unit.waiting.empty()) {
-    if (auto idle = take_idle(unit, identity)) co_return std::move(idle);
-  }
   const TimePoint deadline = Clock::now() + limits_.queue_timeout;
   bool queued_before = false;
   while (unit.open >= limits_.max_per_unit || (!unit.waiting.empty() && !queued_before)) {

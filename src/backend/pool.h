@@ -37,6 +37,8 @@ class Pool {
   // A clean connection of that identity, with whatever settings its last session left (see UnitConnection::apply). Errors:
   // 53300 when none became free within the queue timeout; else those of UnitConnection::open.
   async::Task<Result<UnitConnectionPtr>> acquire(UnitId unit, const Identity& identity);
+  // The same without waiting; null when none is at hand.
+  UnitConnectionPtr try_acquire(UnitId unit, const Identity& identity);
   // Back into the pool when clean, else closed.
   void release(UnitConnectionPtr connection);
 

@@ -158,8 +158,19 @@ Status UnitConnection::note_parameter(std::string_view body) {
   return {};
 }
 
+bool UnitConnection::try_flush() {
+  const auto taken = stream_->try_write(out_);
+  if (!taken) return false;   // flush() will find the error again and tell it
+  if (*taken == out_.size()) {
+    out_.clear();
+    return true;
+  }
+  out_.erase(0, *taken);
+  return false;
+}
+
 Task<Status> UnitConnection::flush() {
-  if (out_.empty()) co_return Status{};
+  if (out_.empty() || try_flush()) co_return Status{};
   const auto taken = stream_->try_write(out_);
   if (!taken) {
     broken_ = true;

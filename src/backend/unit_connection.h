@@ -78,6 +78,8 @@ class UnitConnection {
   void expect(Expected::Kind kind, bool visible) { expected_.push_back({kind, visible, {}, {}}); }
   void expect(Expected expected) { expected_.push_back(std::move(expected)); }
   async::Task<Status> flush();
+  // Writes what the kernel takes at once; true when that was everything.
+  bool try_flush();
 
   // --- receiving ---
   std::list<Expected>& expected() { return expected_; }

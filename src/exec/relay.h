@@ -43,6 +43,9 @@ class Relay {
 
  private:
   enum class Step { kContinue, kNeedMore, kStop };
+  // Short answers without waiting: takes whole frames while each only has to be checked off and copied; the bytes of one
+  // answer are gathered for a single write. What needs more is left to step().
+  Status quick();
   async::Task<Result<Step>> step();
   async::Task<Result<Step>> special(const wire::Header& header, std::string_view frame);
   async::Task<Status> describe(char type, std::string_view frame, bool visible);

@@ -217,25 +217,29 @@ Task<Result<txn::Participant*>> Session::join(UnitId unit, bool block) {
 
 Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t target_count) {
   const bool block = txn_->in_block();
-  auto participant = co_await join(target.unit, block);
-  if (!participant) co_return fail(participant.error());
-  if (auto sent = co_await send_route(call, **participant, target, target_count); !sent) co_return sent;
-  auto relayed = co_await relay(**participant);
+  txn::Participant* participant = txn_->try_join(target.unit, block, settings_);
+  if (participant == nullptr) {
+    auto joined = co_await join(target.unit, block);
+    if (!joined) co_return fail(joined.error());
+    participant = *joined;
+  }
+  send_route(call, *participant, target, target_count);
+  auto relayed = co_await relay(*participant);
   if (relayed) {
-    after_effects(*call.plan, **participant);
-    if (settings_dirty_ && !txn_->in_block()) relayed = co_await adopt_settings(**participant);
+    after_effects(*call.plan, *participant);
+    if (settings_dirty_ && !txn_->in_block()) relayed = co_await adopt_settings(*participant);
   }
   co_return relayed;
 }
 
-Task<Status> Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count) {
+void Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count) {
   using Kind = backend::Expected::Kind;
   backend::UnitConnection& connection = *participant.connection;
   if (call.statement == nullptr) {
     connection.writer().query(plan::render(*call.plan, call.values, target, target_count));
     connection.expect(Kind::kQuery, true);
     if (call.plan->effects.writes) participant.may_have_written = true;
-    co_return Status{};
+    return;
   }
   // EXECUTE of a prepared statement by the simple protocol, or a portal that was not bound on the unit beforehand.
   const auto statement = unit_statement(call, target, target_count);
@@ -258,13 +262,13 @@ Task<Status> Session::send_route(Call& call, txn::Participant& participant, cons
   connection.writer().sync();
   connection.expect(Kind::kSync, false);
   if (call.plan->effects.writes) participant.may_have_written = true;
-  co_return Status{};
 }
 
 Task<Status> Session::relay(txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
-  auto sent = co_await connection.flush();
-  if (!sent) co_return sent;
+  if (!connection.out().empty() && !connection.try_flush()) {
+    if (auto sent = co_await connection.flush(); !sent) co_return sent;
+  }
   hooks_.home_type = nullptr;
   if (connection.unit() != node_.home()) {
     hooks_.home_type = [this](UnitId unit, Oid oid) { return node_.catalogs.home_type(loop_, identity_.database, unit, oid); };

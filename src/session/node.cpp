@@ -111,6 +111,7 @@ Task<Result<catalog::SnapshotPtr>> Catalogs::refresh(LoopContext& loop, std::str
   auto& current = current_[database];
   // Two loads may overlap: the one that began later wins.
   if (!current || current->version < (*loaded)->version) current = *loaded;
+  changes_.fetch_add(1, std::memory_order_release);
   co_return current;
 }
 
@@ -126,6 +127,7 @@ Task<Result<catalog::SnapshotPtr>> Catalogs::load(backend::UnitConnection* conne
 void Catalogs::forget(const std::string& database) {
   const std::lock_guard lock(mutex_);
   current_.erase(database);
+  changes_.fetch_add(1, std::memory_order_release);
 }
 
 std::vector<std::string> Catalogs::databases() const {

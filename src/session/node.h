@@ -96,6 +96,8 @@ class Catalogs {
   async::Task<Result<catalog::SnapshotPtr>> load(backend::UnitConnection* connection);
   void forget(const std::string& database);
   std::vector<std::string> databases() const;
+  // Grows whenever any database's catalog changes: who remembers it need not look again while it stands.
+  uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
   // Object ids of user-made types: (database, unit, oid there) -> oid on the home unit.
   async::Task<Result<Oid>> home_type(LoopContext& loop, std::string database, UnitId unit, Oid oid);
 
@@ -105,6 +107,7 @@ class Catalogs {
   std::map<std::string, catalog::SnapshotPtr> current_;
   std::map<std::tuple<std::string, uint32_t, Oid>, Oid> types_;
   std::atomic<uint64_t> last_version_{0};
+  std::atomic<uint64_t> changes_{1};
 };
 
 struct Node {

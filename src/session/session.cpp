@@ -238,12 +238,15 @@ void Session::terminate(std::string reason) {
 
 Task<Result<catalog::SnapshotPtr>> Session::snapshot() {
   if (block_snapshot_) co_return block_snapshot_;
+  const uint64_t changes = node_.catalogs.changes();
+  if (snapshot_ && changes == snapshot_changes_) co_return snapshot_;
   auto current = co_await node_.catalogs.current(loop_, identity_.database);
   if (!current) co_return fail(current.error());
   if (*current != snapshot_) {
     snapshot_ = *current;
     context_hash_ = 0;
   }
+  snapshot_changes_ = changes;
   co_return snapshot_;
 }
 

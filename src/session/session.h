@@ -110,6 +110,7 @@ class Session final : public placement::UnitRunner {
   // --- simple_query.cpp ---
   Task<Status> simple_query(std::string sql);
   Task<Result<PlannedTextPtr>> plan_text(std::string_view sql);
+  PlannedTextPtr cached_plan(std::string_view sql);    // null: plan_text() has to plan
   Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one);
   Task<Status> end_of_simple();
 
@@ -117,7 +118,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> execute(Call& call);
   Task<Status> execute_once(Call& call);
   Task<Status> route(Call& call, const plan::UnitTarget& target, size_t target_count);
-  Task<Status> send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count);
+  void send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count);
   Task<Status> relay(txn::Participant& participant);
   Task<Status> finish_relay(txn::Participant& participant, exec::RelayOutcome outcome);
   Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
@@ -202,6 +203,7 @@ class Session final : public placement::UnitRunner {
   uint64_t context_hash_ = 0;                          // 0: to be computed
   catalog::SnapshotPtr block_snapshot_;                // after DDL in the open block
   catalog::SnapshotPtr snapshot_;
+  uint64_t snapshot_changes_ = 0;                      // Catalogs::changes() when snapshot_ was taken
   std::vector<std::string> temp_relations_;
   bool catalog_dirty_ = false;                         // DDL in the block: refresh when it ends
   bool settings_dirty_ = false;                        // something may have changed settings behind our back

@@ -7,25 +7,26 @@
 
 namespace decan::session {
 
+PlannedTextPtr Session::cached_plan(std::string_view sql) {
+  sql::scan_template(sql, standard_conforming_strings_, template_);
+  if (!block_snapshot_ && (!snapshot_ || node_.catalogs.changes() != snapshot_changes_)) return {};
+  const uint64_t context = context_hash();
+  auto& cache = loop_.statements.plans();
+  const PlannedTextPtr* found = template_.exact ? nullptr : cache.find(template_.text, template_.hash, context);
+  if (found == nullptr || !(*found)->uses_template) found = cache.find(sql, std::hash<std::string_view>{}(sql), context);
+  if (found == nullptr) return {};
+  loop_.metrics.plan_cache_hits.add();
+  return *found;
+}
+
 Task<Result<PlannedTextPtr>> Session::plan_text(std::string_view sql) {
   auto current = co_await snapshot();
   if (!current) co_return fail(current.error());
+  if (auto cached = cached_plan(sql)) co_return cached;
   const uint64_t context = context_hash();
   auto& cache = loop_.statements.plans();
-  sql::scan_template(sql, standard_conforming_strings_, template_);
   const bool lifted = !template_.exact;
-  if (lifted) {
-    const PlannedTextPtr* by_template = cache.find(template_.text, template_.hash, context);
-    if (by_template != nullptr && (*by_template)->uses_template) {
-      loop_.metrics.plan_cache_hits.add();
-      co_return *by_template;
-    }
-  }
   const uint64_t text_hash = std::hash<std::string_view>{}(sql);
-  if (const PlannedTextPtr* by_text = cache.find(sql, text_hash, context)) {
-    loop_.metrics.plan_cache_hits.add();
-    co_return *by_text;
-  }
   loop_.metrics.plan_cache_misses.add();
   auto planning = co_await plan_context();
   if (!planning) co_return fail(planning.error());
@@ -60,7 +61,8 @@ Task<Status> Session::simple_query(std::string sql) {
     if (!done && done.error().sqlstate != kTold) send_error(done.error());
     if (!done) txn_->fail_block();
   } else {
-    auto planned = co_await plan_text(sql);
+    Result<PlannedTextPtr> planned = cached_plan(sql);
+    if (!*planned) planned = co_await plan_text(sql);
     if (!planned) {
       if (planned.error().sqlstate != kTold) send_error(planned.error());
       txn_->fail_block();

@@ -104,6 +104,23 @@ std::string Transaction::block_opening() const {
   return sql;
 }
 
+Participant* Transaction::try_join(UnitId unit, bool block, const backend::SettingsPtr& settings) {
+  if (Participant* known = find(unit)) return known->in_block == block ? known : nullptr;
+  if (block) return nullptr;
+  auto connection = options_.pool->try_acquire(unit, *options_.identity);
+  if (!connection) return nullptr;
+  if (connection->applied() != settings) {
+    if (!connection->applied()->same_as(*settings)) {
+      options_.pool->release(std::move(connection));
+      return nullptr;
+    }
+    connection->set_applied(settings);
+  }
+  auto joined = std::make_unique<Participant>();
+  joined->connection = std::move(connection);
+  return participants_.emplace_back(std::move(joined)).get();
+}
+
 Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::SettingsPtr settings) {
   Participant* participant = find(unit);
   if (participant == nullptr) {

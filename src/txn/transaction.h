@@ -77,6 +77,9 @@ class Transaction {
   // savepoints and the block's local settings are queued ahead of whatever the caller sends. Joining a second unit at an
   // isolation level above READ COMMITTED is refused with 0A000.
   async::Task<Result<Participant*>> join(UnitId unit, bool block, backend::SettingsPtr settings);
+  // The same where nothing has to be waited for: the unit has joined already, or outside a block a connection with the very same
+  // settings is at hand. nullptr: use join().
+  Participant* try_join(UnitId unit, bool block, const backend::SettingsPtr& settings);
   std::vector<std::unique_ptr<Participant>>& participants() { return participants_; }
 
   // --- savepoints and settings inside the block ---
