@@ -178,10 +178,11 @@ bool Lexer::continues_after(size_t after_quote, size_t& open_quote) const {
 
 Token Lexer::quoted(TokenKind kind, size_t begin, size_t open_quote, bool backslash_escapes) {
   size_t i = open_quote + 1;
+  const bool bits = kind == TokenKind::kOtherString && open_quote == begin + 1;  // B'…' and X'…' know no ''
   while (i < sql_.size()) {
     const char c = sql_[i];
     if (c == '\'') {
-      if (at(i + 1) == '\'') {
+      if (at(i + 1) == '\'' && !bits) {
         i += 2;
         continue;
       }
