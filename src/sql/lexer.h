@@ -32,8 +32,8 @@ struct Token {
 
 class Lexer {
  public:
-  Lexer(std::string_view sql, bool standard_conforming_strings)
-      : sql_(sql), plain_is_escape_(!standard_conforming_strings) {}
+  Lexer(std::string_view sql, bool standard_conforming_strings, size_t start = 0)
+      : sql_(sql), pos_(start), plain_is_escape_(!standard_conforming_strings) {}
 
   // After kEnd or kFail every further call answers the same.
   Token next();
@@ -53,7 +53,7 @@ class Lexer {
   Token operators(size_t begin);
 
   std::string_view sql_;
-  size_t pos_ = 0;
+  size_t pos_;
   bool plain_is_escape_;
 };
 
