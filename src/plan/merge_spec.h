@@ -22,6 +22,11 @@ struct ValueRef {
   uint32_t index = 0;       // kLiteral: ordinal in Template::literals; kParameter: n of $n, from 1
   bool negated = false;     // a unary minus stood before it
   bool is_null = false;     // kConstant NULL
+  Oid type = 0;             // key values: type as which the text is read before it is converted to the key's (0: the key's)
+  // Key values: $n is also used where its type may have been inferred from something else than the key, so it must come
+  // with a type (ParameterValue::type) to be used for routing.
+  bool uncertain = false;
+  bool operator==(const ValueRef&) const = default;
 };
 
 struct SortKey {

@@ -55,7 +55,8 @@ struct KeyCondition {
   std::vector<ValueRef> any_of;    // one of these
   std::optional<uint32_t> any_array_parameter;  // $n holds an array (any_of is empty then)
   std::optional<ValueRef> any_array_literal;    // = ANY('{1,2}')
-  Oid declared_type = 0;           // type the SQL casts the value to (0: takes the key's type)
+  Oid declared_type = 0;           // type of the array's elements (0: the key's)
+  bool operator==(const KeyCondition&) const = default;
 };
 
 struct Routing {
@@ -63,20 +64,35 @@ struct Routing {
   UnitId unit;
   const catalog::ShardGroup* group = nullptr;   // owned by the plan's snapshot
   std::vector<KeyCondition> keys;               // one per key column of the group, all of them, or empty
+  // kByKey: further sharded tables that are pinned by conditions of their own. Their buckets must be on the units that
+  // `keys` leads to, else resolve() refuses.
+  struct Pin {
+    const catalog::ShardGroup* group = nullptr;
+    std::vector<KeyCondition> keys;
+    bool operator==(const Pin&) const = default;
+  };
+  std::vector<Pin> also;
+  std::optional<UnitId> only_unit;              // kByKey: something else in the statement lives there (resolve() checks)
 };
 
-// Replaces a piece of the statement's text when it is sent. Offsets are in the template's text, where each literal is one
-// byte; for texts planned as `exact` they are offsets in the text itself.
-struct Splice {
+// A place in the statement's text. With a template it is counted in the template's text, where every literal is one byte.
+struct TextPosition {
   uint32_t offset = 0;
-  uint32_t bytes = 0;                       // replaced
-  const catalog::Relation* leaf_of = nullptr;  // name of this relation's leaf in the routed bucket …
-  std::string alias;                        // … followed by " AS alias" when not empty (quoted as needed)
+  uint32_t literals = 0;     // literals before it
+  uint32_t after_last = 0;   // offset just behind the last of them
 };
+
+// What is sent to a unit is made of pieces: of the statement's own text, of new text, and of a leaf's name.
+struct TextPiece {
+  TextPosition begin, end;                     // copied, unless one of the next two is set
+  std::string text;
+  const catalog::Relation* leaf_of = nullptr;  // the leaf of this relation in the routed bucket
+};
+using Text = std::vector<TextPiece>;
 
 // One row of INSERT … VALUES.
 struct InsertRow {
-  uint32_t offset = 0, bytes = 0;           // "( … )" in template coordinates
+  TextPosition begin, end;                  // "( … )"
   std::vector<ValueRef> key;                // one per key column
 };
 
@@ -162,16 +178,17 @@ struct Plan {
   catalog::SnapshotPtr snapshot;     // keeps relations and groups alive
   std::string tag;                   // command tag without counts: "SELECT", "INSERT", "UPDATE", "BEGIN", …
   bool returns_rows = false;
-  // The plan holds for every statement of the same template; otherwise only for the very same text.
+  // False: the plan holds for every statement of the same template; true: only for the very same text, and needs no
+  // template when it is run.
   bool exact_text = false;
   Effects effects;
   Routing routing;
-  std::vector<Splice> splices;       // used only when routing ends in exactly one bucket; else the text is sent unchanged
-                                     // with the guard (`guarded_sql`) when several buckets or units are involved
-  // kScatter, kScatterWrite, kExplain of such, and kRoute that ends in several buckets of one unit: the statement against
-  // parents with the epoch check. Literals are already part of it, so `exact_text` holds when the SQL has literals; for
-  // statements with parameters it refers to $n.
-  std::string guarded_sql;
+  // What is sent (see render()); positions are those of the whole string given to plan_statements() when it holds one
+  // statement, else of the statement's own text. Empty: the text as it is.
+  Text leaf_text;      // when routing ends in exactly one bucket: sharded tables replaced by their leaves
+  Text whole_text;     // when it ends on one unit otherwise: the whole statement with the epoch check
+  Text fragment_text;  // when it ends on several units: what each of them gets, with the epoch check
+  std::string guarded_sql;  // whole_text as it was for the statement planned (EXPLAIN, PREVIEW); empty without check
   uint32_t parameter_count = 0;      // highest $n
   std::optional<MergeSpec> merge;    // kScatter
   bool broadcast_write = false;

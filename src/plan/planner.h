@@ -44,8 +44,8 @@ struct ParameterValue {
 
 // The values of one execution.
 struct Values {
-  std::string_view sql;                        // the statement's own text
-  const sql::Template* tpl = nullptr;          // null when planned as exact text
+  std::string_view sql;                        // the string that was planned if it holds one statement, else the own text
+  const sql::Template* tpl = nullptr;          // ignored for plans with exact_text
   std::span<const ParameterValue> parameters;
 };
 
@@ -56,12 +56,13 @@ struct UnitTarget {
 };
 
 // Routes one execution. Empty targets: the condition can not be true for any bucket (e.g. key = NULL); then the statement
-// runs on any one unit, where it finds nothing. Errors: those of an invalid key literal (22P02 …) are not raised here, since
+// runs on any one unit, where it finds nothing. kAnyUnit gives empty targets, too. Errors: those of an invalid key literal (22P02 …) are not raised here, since
 // the server may evaluate in another order: such statements go to every unit; but INSERT rows whose key is unknown
 // to us raise 0A000 with a hint.
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
 
-// The text to send to a target: leaf names spliced in for a single bucket, guarded_sql for several, INSERT rows picked.
+// The text to send to a target. One target: the whole statement, whose answer is the answer, leaves named for a single bucket.
+// Several: the fragment for kScatter, whose rows are to be merged; INSERT rows picked; the guarded statement otherwise.
 std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count);
 
 }  // namespace decan::plan

@@ -1,0 +1,53 @@
+#include "plan/functions.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace decan::plan {
+namespace {
+
+struct Builtin {
+  std::string_view name;
+  FunctionClass kind;
+};
+
+constexpr Builtin kBuiltins[] = {
+#include "plan/builtin_functions.inc"
+};
+
+bool contains(std::initializer_list<std::string_view> list, std::string_view name) {
+  return std::ranges::find(list, name) != list.end();
+}
+
+}  // namespace
+
+FunctionClass classify_function(const std::vector<std::string>& names) {
+  if (names.empty() || names.size() > 2) return FunctionClass::kUnknown;
+  if (names.size() == 2 && names[0] != "pg_catalog") return FunctionClass::kUnknown;
+  const auto* found = std::ranges::lower_bound(kBuiltins, names.back(), {}, &Builtin::name);
+  if (found == std::end(kBuiltins) || found->name != names.back()) return FunctionClass::kUnknown;
+  return found->kind;
+}
+
+bool is_sequence_function(std::string_view name) {
+  return contains({"nextval", "currval", "setval", "lastval", "pg_sequence_last_value"}, name);
+}
+
+bool is_session_advisory_lock(std::string_view name) {
+  return name.starts_with("pg_advisory_lock") || name.starts_with("pg_advisory_unlock") ||
+         name.starts_with("pg_try_advisory_lock");
+}
+
+bool must_run_on_home(std::string_view name) {
+  return is_sequence_function(name) || name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") ||
+         name.starts_with("lo_") || contains({"loread", "lowrite", "pg_notify", "setseed", "pg_export_snapshot"}, name);
+}
+
+bool reads_session_value(std::string_view name) {
+  return name.starts_with("txid_") || name.starts_with("pg_current_xact_id") ||
+         contains({"currval", "lastval", "pg_backend_pid", "pg_current_snapshot", "pg_export_snapshot", "setseed",
+                   "pg_my_temp_schema", "pg_trigger_depth", "inet_server_addr", "inet_server_port"},
+                  name);
+}
+
+}  // namespace decan::plan

@@ -1,0 +1,435 @@
+// From the values of one execution to units and texts: the hot path.
+#include <algorithm>
+#include <charconv>
+
+#include "catalog/partition_hash.h"
+#include "catalog/type_oids.h"
+#include "plan/key_facts.h"
+#include "plan/text.h"
+
+namespace decan::plan {
+namespace {
+
+namespace type = catalog::type;
+
+constexpr size_t kMaxArrayElements = 10'000;
+constexpr size_t kMaxCombinations = 4'096;
+
+// What a value means for routing.
+enum class Outcome : uint8_t {
+  kValue,
+  kNull,
+  kNever,    // no row can match, or the server refuses the value: any unit will do
+  kUnknown,  // only the server can tell
+};
+
+struct KeyBytes {
+  Outcome outcome = Outcome::kUnknown;
+  std::string bytes;
+};
+
+KeyBytes converted(Oid from, Oid to, std::string_view bytes) {
+  auto binary = catalog::convert_binary(from, to, bytes);
+  if (binary) return {Outcome::kValue, std::move(*binary)};
+  // Outside the key type's range no row can have it.
+  return {type_family(to) == type::kInt8 ? Outcome::kNever : Outcome::kUnknown, {}};
+}
+
+KeyBytes from_text(Oid read_as, Oid key, std::string_view text, bool is_number) {
+  auto binary = catalog::binary_from_text(read_as, text);
+  // A number too large for bigint is numeric to the server, and equals no integer.
+  if (!binary) return {is_number && type_family(key) == type::kInt8 ? Outcome::kNever : Outcome::kNever, {}};
+  if (!*binary) return {Outcome::kUnknown, {}};
+  return read_as == key ? KeyBytes{Outcome::kValue, std::move(**binary)} : converted(read_as, key, **binary);
+}
+
+KeyBytes literal_bytes(const ValueRef& ref, Oid key, const Values& values, const sql::Template& tpl) {
+  if (ref.index >= tpl.literals.size()) return {};
+  const sql::Literal& literal = tpl.literals[ref.index];
+  const Oid read_as = ref.type != 0 ? ref.type : key;
+  const bool number = literal.kind == sql::LiteralKind::kInteger || literal.kind == sql::LiteralKind::kNumeric;
+  if (number) {
+    // No allocation for the digits: a sign goes in front in a small buffer.
+    const std::string_view digits = values.sql.substr(literal.offset, literal.bytes);
+    if (!ref.negated) return from_text(read_as, key, digits, true);
+    return from_text(read_as, key, "-" + std::string(digits), true);
+  }
+  auto text = sql::literal_value(values.sql, literal);
+  if (!text) return {};
+  return from_text(read_as, key, *text, false);
+}
+
+KeyBytes parameter_bytes(const ValueRef& ref, Oid key, const Values& values) {
+  if (ref.index == 0 || ref.index > values.parameters.size()) return {};
+  const ParameterValue& parameter = values.parameters[ref.index - 1];
+  if (parameter.is_null) return {Outcome::kNull, {}};
+  if (ref.uncertain && parameter.type == 0) return {};
+  Oid read_as = parameter.type != 0 ? parameter.type : ref.type;
+  if (read_as == 0) read_as = key;
+  // A type of another family compares by another operator.
+  if (type_family(read_as) != type_family(key)) return {};
+  if (!parameter.is_binary) return from_text(read_as, key, parameter.bytes, false);
+  if (read_as == key) return {Outcome::kValue, std::string(parameter.bytes)};
+  return converted(read_as, key, parameter.bytes);
+}
+
+KeyBytes bytes_of(const ValueRef& ref, Oid key, const Values& values, const sql::Template* tpl) {
+  switch (ref.kind) {
+    case ValueRef::Kind::kConstant:
+      if (ref.is_null) return {Outcome::kNull, {}};
+      return from_text(ref.type != 0 ? ref.type : key, key, ref.constant, ref.type == type::kInt8);
+    case ValueRef::Kind::kLiteral:
+      return tpl == nullptr ? KeyBytes{} : literal_bytes(ref, key, values, *tpl);
+    case ValueRef::Kind::kParameter:
+      return parameter_bytes(ref, key, values);
+  }
+  return {};
+}
+
+// --- arrays ---
+
+// Elements of a one-dimensional array in text form; nullopt for other forms. NULL elements match nothing and are left out.
+std::optional<std::vector<std::string>> text_elements(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\n\r\v\f");
+  const size_t last = text.find_last_not_of(" \t\n\r\v\f");
+  if (first == std::string_view::npos || text[first] != '{' || text[last] != '}') return std::nullopt;
+  text = text.substr(first + 1, last - first - 1);
+  std::vector<std::string> out;
+  size_t i = 0;
+  const auto skip_space = [&] {
+    while (i < text.size() && std::string_view(" \t\n\r\v\f").contains(text[i])) ++i;
+  };
+  skip_space();
+  if (i == text.size()) return out;
+  while (true) {
+    skip_space();
+    std::string element;
+    bool quoted = false;
+    if (i < text.size() && text[i] == '"') {
+      quoted = true;
+      for (++i; i < text.size() && text[i] != '"'; ++i) {
+        if (text[i] == '\\' && ++i == text.size()) return std::nullopt;
+        element += text[i];
+      }
+      if (i++ >= text.size()) return std::nullopt;
+      skip_space();
+    } else {
+      for (; i < text.size() && text[i] != ','; ++i) {
+        if (text[i] == '{' || text[i] == '}' || text[i] == '"' || text[i] == '\\') return std::nullopt;
+        element += text[i];
+      }
+      element.erase(element.find_last_not_of(" \t\n\r\v\f") + 1);
+      if (element.empty()) return std::nullopt;
+    }
+    const bool null = !quoted && element.size() == 4 && std::ranges::equal(element, std::string_view("null"), [](char a, char b) { return (a | 0x20) == b; });
+    if (!null) out.push_back(std::move(element));
+    if (out.size() > kMaxArrayElements) return std::nullopt;
+    if (i == text.size()) return out;
+    if (text[i++] != ',') return std::nullopt;
+  }
+}
+
+uint32_t read_u32(std::string_view bytes, size_t at) {
+  uint32_t out = 0;
+  for (size_t i = 0; i < 4; ++i) out = out << 8 | static_cast<uint8_t>(bytes[at + i]);
+  return out;
+}
+
+struct BinaryArray {
+  Oid element = 0;
+  std::vector<std::string_view> values;
+};
+
+// array_recv's format: dimensions, flags, element type, then (length, lower bound) per dimension and the elements.
+std::optional<BinaryArray> binary_elements(std::string_view bytes) {
+  constexpr size_t kHeader = 12;
+  constexpr size_t kDimension = 8;
+  if (bytes.size() < kHeader) return std::nullopt;
+  BinaryArray out;
+  out.element = read_u32(bytes, 8);
+  const uint32_t dimensions = read_u32(bytes, 0);
+  if (dimensions == 0) return out;
+  if (dimensions != 1 || bytes.size() < kHeader + kDimension) return std::nullopt;
+  const uint32_t count = read_u32(bytes, kHeader);
+  if (count > kMaxArrayElements) return std::nullopt;
+  size_t at = kHeader + kDimension;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (bytes.size() - at < 4) return std::nullopt;
+    const uint32_t length = read_u32(bytes, at);
+    at += 4;
+    if (length == 0xFFFFFFFF) continue;
+    if (bytes.size() - at < length) return std::nullopt;
+    out.values.push_back(bytes.substr(at, length));
+    at += length;
+  }
+  return out;
+}
+
+// Values of one key column. False: not known, every bucket may hold rows.
+using Candidates = std::vector<std::optional<std::string>>;
+
+bool add_candidate(KeyBytes value, bool null_counts, Candidates& out) {
+  switch (value.outcome) {
+    case Outcome::kValue:
+      out.emplace_back(std::move(value.bytes));
+      return true;
+    case Outcome::kNull:
+      if (null_counts) out.emplace_back(std::nullopt);
+      return true;
+    case Outcome::kNever:
+      return true;
+    case Outcome::kUnknown:
+      break;
+  }
+  return false;
+}
+
+bool array_candidates(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl, Candidates& out) {
+  std::string_view text;
+  std::string owned;
+  Oid element = condition.declared_type != 0 ? condition.declared_type : key;
+  if (condition.any_array_parameter) {
+    if (*condition.any_array_parameter == 0 || *condition.any_array_parameter > values.parameters.size()) return false;
+    const ParameterValue& parameter = values.parameters[*condition.any_array_parameter - 1];
+    if (parameter.is_null) return true;
+    if (parameter.is_binary) {
+      const auto array = binary_elements(parameter.bytes);
+      if (!array || type_family(array->element) != type_family(key)) return false;
+      for (const std::string_view value : array->values) {
+        KeyBytes bytes = array->element == key ? KeyBytes{Outcome::kValue, std::string(value)} : converted(array->element, key, value);
+        if (!add_candidate(std::move(bytes), false, out)) return false;
+      }
+      return true;
+    }
+    text = parameter.bytes;
+  } else {
+    const ValueRef& ref = *condition.any_array_literal;
+    if (ref.kind == ValueRef::Kind::kConstant) {
+      text = ref.constant;
+    } else {
+      if (tpl == nullptr || ref.index >= tpl->literals.size()) return false;
+      auto value = sql::literal_value(values.sql, tpl->literals[ref.index]);
+      if (!value) return false;
+      owned = std::move(*value);
+      text = owned;
+    }
+  }
+  const auto elements = text_elements(text);
+  if (!elements) return false;
+  for (const std::string& value : *elements) {
+    if (!add_candidate(from_text(element, key, value, false), false, out)) return false;
+  }
+  return true;
+}
+
+bool candidates_of(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl, bool null_counts, Candidates& out) {
+  if (condition.any_array_parameter || condition.any_array_literal) return array_candidates(condition, key, values, tpl, out);
+  for (const ValueRef& ref : condition.any_of) {
+    if (!add_candidate(bytes_of(ref, key, values, tpl), null_counts, out)) return false;
+  }
+  return true;
+}
+
+// --- buckets ---
+
+struct Buckets {
+  bool all = false;
+  std::vector<BucketId> some;  // sorted, unique
+};
+
+Buckets every_bucket() { return {true, {}}; }
+
+std::optional<BucketId> bucket_for(const catalog::ShardGroup& group, std::span<const catalog::KeyValue> key, bool& unknown) {
+  const auto bucket = catalog::bucket_of(group, key);
+  // A binary value of a wrong length: the server refuses it wherever it is sent.
+  if (!bucket) return std::nullopt;
+  (void)unknown;
+  return *bucket;
+}
+
+Buckets buckets_of(const catalog::ShardGroup& group, const std::vector<KeyCondition>& keys, const Values& values,
+                   const sql::Template* tpl, bool null_counts) {
+  std::vector<Candidates> candidates(keys.size());
+  size_t combinations = 1;
+  bool known = true;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    known = candidates_of(keys[i], group.key_types[i], values, tpl, null_counts, candidates[i]) && known;
+    combinations *= candidates[i].size();
+    // Nothing can match one column: nothing can match at all, unless another column's value is for the server to judge.
+    if (known && combinations == 0) return {};
+    if (combinations > kMaxCombinations) return every_bucket();
+  }
+  if (!known) return every_bucket();
+  Buckets out;
+  bool unknown = false;
+  std::vector<catalog::KeyValue> key(keys.size());
+  for (size_t n = 0; n < combinations; ++n) {
+    size_t rest = n;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const auto& value = candidates[i][rest % candidates[i].size()];
+      rest /= candidates[i].size();
+      key[i] = value ? catalog::KeyValue(*value) : std::nullopt;
+    }
+    if (const auto bucket = bucket_for(group, key, unknown)) out.some.push_back(*bucket);
+  }
+  std::ranges::sort(out.some);
+  const auto repeated = std::ranges::unique(out.some);
+  out.some.erase(repeated.begin(), repeated.end());
+  return out;
+}
+
+std::vector<UnitTarget> targets_of(const catalog::ShardGroup& group, const Buckets& buckets) {
+  std::vector<UnitTarget> out;
+  const auto add = [&](BucketId bucket, bool alone) {
+    const UnitId unit = group.buckets[bucket.value].unit;
+    const auto found = std::ranges::find(out, unit, &UnitTarget::unit);
+    if (found != out.end()) {
+      found->bucket.reset();
+    } else {
+      out.push_back({unit, alone ? std::optional(bucket) : std::nullopt, {}});
+    }
+  };
+  if (buckets.all) {
+    for (uint32_t i = 0; i < group.buckets.size(); ++i) add(BucketId{i}, group.buckets.size() == 1);
+  } else {
+    for (const BucketId bucket : buckets.some) add(bucket, true);
+  }
+  return out;
+}
+
+Error several_units_error() {
+  return Error{std::string(sqlstate::kFeatureNotSupported), "the statement's keys lead to different storage units", {},
+               "Run one statement per key, or give each key as a constant or parameter of the column's own type."};
+}
+
+Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, const sql::Template* tpl) {
+  const Routing& routing = plan.routing;
+  auto targets = targets_of(*routing.group, buckets_of(*routing.group, routing.keys, values, tpl, false));
+  for (const Routing::Pin& pin : routing.also) {
+    for (const UnitTarget& other : targets_of(*pin.group, buckets_of(*pin.group, pin.keys, values, tpl, false))) {
+      const auto found = std::ranges::find(targets, other.unit, &UnitTarget::unit);
+      if (found == targets.end()) targets.push_back({other.unit, std::nullopt, {}});
+    }
+  }
+  if (routing.only_unit) {
+    for (const UnitTarget& target : targets) {
+      if (target.unit == *routing.only_unit) continue;
+      return fail(sqlstate::kFeatureNotSupported, "the row's bucket is on another storage unit than the statement's other tables or functions", {},
+                  "Make the other tables broadcast with create_reference_table(), or use a value instead of the function.");
+    }
+    if (targets.empty()) targets.push_back({*routing.only_unit, std::nullopt, {}});
+  }
+  if (!routing.also.empty()) {
+    for (UnitTarget& target : targets) target.bucket.reset();
+  }
+  if (plan.action == Action::kRoute && targets.size() > 1) return fail(several_units_error());
+  return targets;
+}
+
+Result<BucketId> insert_bucket(const Plan& plan, const std::vector<ValueRef>& row, const Values& values, const sql::Template* tpl) {
+  const catalog::ShardGroup& group = *plan.routing.group;
+  std::vector<std::string> bytes(row.size());
+  std::vector<catalog::KeyValue> key(row.size());
+  for (size_t i = 0; i < row.size(); ++i) {
+    KeyBytes value = bytes_of(row[i], group.key_types[i], values, tpl);
+    switch (value.outcome) {
+      case Outcome::kNull:
+        continue;
+      case Outcome::kNever:
+        return BucketId{0};  // the server refuses the value, wherever it is sent
+      case Outcome::kUnknown:
+        return fail(sqlstate::kFeatureNotSupported, "the value of a sharding key can not be read here", {},
+                    "Give dates and times in ISO form with a time zone, and parameters in the column's own type.");
+      case Outcome::kValue:
+        bytes[i] = std::move(value.bytes);
+        key[i] = bytes[i];
+    }
+  }
+  const auto bucket = catalog::bucket_of(group, key);
+  if (!bucket) return BucketId{0};
+  if (!*bucket)
+    return fail("23514", "no bucket of the sharded table accepts the row's key", {}, "Add a partition for it, or a default one.");
+  return **bucket;
+}
+
+Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRows& rows, const Values& values, const sql::Template* tpl) {
+  std::vector<UnitTarget> out;
+  for (uint32_t i = 0; i < rows.rows.size(); ++i) {
+    const auto bucket = insert_bucket(plan, rows.rows[i].key, values, tpl);
+    if (!bucket) return fail(bucket.error());
+    const UnitId unit = plan.routing.group->buckets[bucket->value].unit;
+    if (plan.routing.only_unit && *plan.routing.only_unit != unit) {
+      return fail(sqlstate::kFeatureNotSupported, "the row's bucket is on another storage unit than the statement's other tables or functions", {},
+                  "Use a value instead of the function or sub-query.");
+    }
+    auto found = std::ranges::find(out, unit, &UnitTarget::unit);
+    if (found == out.end()) {
+      out.push_back({unit, *bucket, {}});
+      found = out.end() - 1;
+    } else if (found->bucket != *bucket) {
+      found->bucket.reset();
+    }
+    if (plan.action == Action::kInsertRows) found->insert_rows.push_back(i);
+  }
+  return out;
+}
+
+const sql::Template* template_of(const Plan& plan, const Values& values) { return plan.exact_text ? nullptr : values.tpl; }
+
+std::string render_rows(const InsertRows& rows, const Values& values, const sql::Template* tpl, const UnitTarget& target) {
+  std::string out;
+  const uint32_t head = instance_offset(rows.rows.front().begin, tpl);
+  const uint32_t tail = instance_offset(rows.rows.back().end, tpl);
+  out.reserve(values.sql.size());
+  out += values.sql.substr(0, head);
+  bool first = true;
+  for (const uint32_t index : target.insert_rows) {
+    if (index >= rows.rows.size()) continue;
+    const uint32_t begin = instance_offset(rows.rows[index].begin, tpl);
+    const uint32_t end = instance_offset(rows.rows[index].end, tpl);
+    if (!first) out += ", ";
+    first = false;
+    out += values.sql.substr(begin, end - begin);
+  }
+  out += values.sql.substr(tail);
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) {
+  const Routing& routing = plan.routing;
+  const sql::Template* tpl = template_of(plan, values);
+  if (const auto* rows = std::get_if<InsertRows>(&plan.detail)) return insert_targets(plan, *rows, values, tpl);
+  switch (routing.to) {
+    case RouteTo::kHome:
+      return std::vector<UnitTarget>{{plan.snapshot->home, std::nullopt, {}}};
+    case RouteTo::kUnit:
+      return std::vector<UnitTarget>{{routing.unit, std::nullopt, {}}};
+    case RouteTo::kAnyUnit:
+      return std::vector<UnitTarget>{};
+    case RouteTo::kByKey:
+      return by_key(plan, values, tpl);
+    case RouteTo::kAllUnits:
+      break;
+  }
+  if (routing.group != nullptr) return targets_of(*routing.group, every_bucket());
+  std::vector<UnitTarget> out;
+  for (uint32_t i = 0; i < plan.snapshot->unit_count; ++i) out.push_back({UnitId{i}, std::nullopt, {}});
+  return out;
+}
+
+std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count) {
+  const sql::Template* tpl = template_of(plan, values);
+  if (target_count <= 1) {
+    if (target.bucket && !plan.leaf_text.empty()) return render_text(plan.leaf_text, values.sql, tpl, target.bucket);
+    if (!plan.whole_text.empty()) return render_text(plan.whole_text, values.sql, tpl, std::nullopt);
+    return std::string(values.sql);
+  }
+  if (plan.action == Action::kInsertRows) return render_rows(std::get<InsertRows>(plan.detail), values, tpl, target);
+  if (!plan.fragment_text.empty()) return render_text(plan.fragment_text, values.sql, tpl, std::nullopt);
+  if (!plan.whole_text.empty()) return render_text(plan.whole_text, values.sql, tpl, std::nullopt);
+  return std::string(values.sql);
+}
+
+}  // namespace decan::plan

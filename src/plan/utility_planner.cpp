@@ -1,0 +1,460 @@
+#include "plan/utility_planner.h"
+
+#include <algorithm>
+#include <array>
+
+#include "plan/query_planner.h"
+#include "sql/lexer.h"
+
+namespace decan::plan {
+namespace {
+
+using sql::Token;
+using sql::TokenKind;
+using sql::Tree;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  return out;
+}
+
+// Tokens of the statement with absolute offsets.
+std::vector<Token> tokens_of(const UtilityInput& input) {
+  const sql::Range range = input.range();
+  sql::Lexer lexer(input.sql.substr(0, range.end), input.context->standard_conforming_strings, range.begin);
+  std::vector<Token> out;
+  while (true) {
+    const Token token = lexer.next();
+    if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kFail) return out;
+    out.push_back(token);
+  }
+}
+
+std::string word(const UtilityInput& input, const Token& token) {
+  return token.kind == TokenKind::kIdentifier ? lower(input.sql.substr(token.begin, token.end - token.begin)) : std::string();
+}
+
+std::string_view text_from(const UtilityInput& input, const std::vector<Token>& tokens, size_t first) {
+  if (first >= tokens.size()) return {};
+  return input.sql.substr(tokens[first].begin, tokens.back().end - tokens[first].begin);
+}
+
+// --- transactions ---
+
+// The words after BEGIN [WORK|TRANSACTION], START TRANSACTION, COMMIT …, SET TRANSACTION.
+std::string options_after(const UtilityInput& input, std::initializer_list<std::string_view> skip) {
+  const auto tokens = tokens_of(input);
+  size_t first = 1;
+  while (first < tokens.size() && std::ranges::find(skip, word(input, tokens[first])) != skip.end()) ++first;
+  return std::string(text_from(input, tokens, first));
+}
+
+void plan_transaction(const UtilityInput& input, Plan& out) {
+  const Tree& tree = input.statement->tree;
+  out.name = tree.str("savepoint_name");
+  out.chain = tree.flag("chain");
+  const std::string kind = tree.name_of("kind");
+  if (kind == "TRANS_STMT_BEGIN" || kind == "TRANS_STMT_START") {
+    out.action = Action::kBegin;
+    out.tag = kind == "TRANS_STMT_BEGIN" ? "BEGIN" : "START TRANSACTION";
+    out.transaction_options = options_after(input, {"transaction", "work"});
+  } else if (kind == "TRANS_STMT_COMMIT") {
+    out.action = Action::kCommit;
+    out.tag = "COMMIT";
+  } else if (kind == "TRANS_STMT_ROLLBACK") {
+    out.action = Action::kRollback;
+    out.tag = "ROLLBACK";
+  } else if (kind == "TRANS_STMT_SAVEPOINT") {
+    out.action = Action::kSavepoint;
+    out.tag = "SAVEPOINT";
+  } else if (kind == "TRANS_STMT_RELEASE") {
+    out.action = Action::kRelease;
+    out.tag = "RELEASE";
+  } else if (kind == "TRANS_STMT_ROLLBACK_TO") {
+    out.action = Action::kRollbackTo;
+    out.tag = "ROLLBACK";
+  } else {
+    out.name = tree.str("gid");
+    const bool prepare = kind == "TRANS_STMT_PREPARE";
+    const bool commit = kind == "TRANS_STMT_COMMIT_PREPARED";
+    out.action = prepare ? Action::kPrepareTransaction : commit ? Action::kCommitPrepared : Action::kRollbackPrepared;
+    out.tag = prepare ? "PREPARE TRANSACTION" : commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED";
+  }
+}
+
+// --- settings ---
+
+std::string canonical_setting(std::string name) {
+  name = lower(name);
+  if (name == "session_authorization") return "session authorization";
+  return name;
+}
+
+void plan_set(const UtilityInput& input, Plan& out) {
+  const Tree& tree = input.statement->tree;
+  const std::string kind = tree.name_of("kind");
+  const std::string name = tree.str("name");
+  out.action = Action::kSet;
+  out.tag = "SET";
+  SetSpec spec;
+  spec.name = canonical_setting(name);
+  spec.is_local = tree.flag("is_local");
+  if (kind == "VAR_SET_MULTI") {
+    if (name == "TRANSACTION SNAPSHOT")
+      return refuse(out, "SET TRANSACTION SNAPSHOT is not supported", "Snapshots of one unit do not hold for the others.");
+    if (name == "TRANSACTION") {
+      out.action = Action::kSetTransaction;
+      out.transaction_options = options_after(input, {"local", "transaction"});
+      out.name = "transaction";
+      return;
+    }
+    spec.name = "session characteristics as transaction";
+    out.transaction_options = options_after(input, {"session", "characteristics", "as", "transaction"});
+  } else if (kind == "VAR_SET_DEFAULT") {
+    spec.is_reset = true;
+  } else if (kind == "VAR_RESET" || kind == "VAR_RESET_ALL") {
+    out.action = Action::kReset;
+    out.tag = "RESET";
+    spec.is_reset = true;
+    if (kind == "VAR_RESET_ALL") spec.name.clear();
+  }
+  out.detail = std::move(spec);
+}
+
+// --- SQL-level prepared statements ---
+
+std::string identifier_value(std::string_view token) {
+  if (token.size() >= 2 && token.front() == '"') {
+    std::string out;
+    for (size_t i = 1; i + 1 < token.size(); ++i) {
+      out += token[i];
+      if (token[i] == '"') ++i;
+    }
+    return out;
+  }
+  return lower(token);
+}
+
+void plan_prepare(const UtilityInput& input, Plan& out) {
+  out.action = Action::kPrepare;
+  out.tag = "PREPARE";
+  PreparedSpec spec;
+  spec.name = input.statement->tree.str("name");
+  const auto tokens = tokens_of(input);
+  // PREPARE name [ ( type, … ) ] AS body
+  size_t i = 2;
+  const auto text = [&](size_t k) { return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : ""; };
+  if (text(i) == "(") {
+    size_t depth = 1;
+    size_t start = ++i;
+    for (; i < tokens.size() && depth > 0; ++i) {
+      if (text(i) == "(") ++depth;
+      if (text(i) == ")") --depth;
+      if ((depth == 1 && text(i) == ",") || depth == 0) {
+        if (i > start) spec.type_names.emplace_back(input.sql.substr(tokens[start].begin, tokens[i - 1].end - tokens[start].begin));
+        start = i + 1;
+      }
+    }
+  }
+  while (i < tokens.size() && word(input, tokens[i]) != "as") ++i;
+  spec.body = std::string(text_from(input, tokens, i + 1));
+  out.detail = std::move(spec);
+}
+
+std::optional<ValueRef> constant_argument(const Tree& argument) {
+  ValueRef value;
+  if (argument.is("A_Const")) {
+    value.is_null = argument.flag("isnull");
+    if (!value.is_null) value.constant = argument.constant();
+    return value;
+  }
+  // 'x'::type: the prepared statement's own parameter type reads the text, so only a cast that keeps it is constant.
+  return std::nullopt;
+}
+
+void plan_execute(const UtilityInput& input, Plan& out) {
+  out.action = Action::kExecute;
+  out.tag = "EXECUTE";
+  out.returns_rows = true;
+  PreparedSpec spec;
+  spec.name = input.statement->tree.str("name");
+  const auto tokens = tokens_of(input);
+  if (tokens.size() > 1) spec.name_offset = tokens[1].begin, spec.name_bytes = tokens[1].end - tokens[1].begin;
+  for (const Tree& argument : input.statement->tree.list("params")) {
+    auto value = constant_argument(argument);
+    if (!value) spec.constant_arguments = false;
+    spec.arguments.push_back(value.value_or(ValueRef{}));
+  }
+  out.detail = std::move(spec);
+}
+
+// --- cursors ---
+
+void plan_declare(const UtilityInput& input, Plan& out) {
+  constexpr int64_t kHold = 0x0020;  // CURSOR_OPT_HOLD of parsenodes.h
+  const Tree& tree = input.statement->tree;
+  CursorSpec spec;
+  spec.name = tree.str("portalname");
+  spec.with_hold = (tree.num("options") & kHold) != 0;
+  if (input.statement->query == nullptr) return refuse(out, "this form of DECLARE is not supported", "");
+  const auto tokens = tokens_of(input);
+  // The query follows FOR, which the options before it do not contain.
+  size_t i = 0;
+  while (i < tokens.size() && word(input, tokens[i]) != "for") ++i;
+  if (i + 1 >= tokens.size()) return refuse(out, "this form of DECLARE is not supported", "");
+  const SourceText source(input.sql, nullptr, input.base());
+  const sql::Range range{tokens[i + 1].begin, tokens.back().end};
+  const QueryInput query{input.statement->query, range, input.range(), input.parameter_types};
+  QueryPlanner planner(query, source, *input.context);
+  planner.plan(out);
+  if (out.action == Action::kScatter)
+    return refuse(out, "a cursor over several storage units is not supported", "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
+  if (out.action != Action::kRoute) return;
+  out.action = Action::kDeclareCursor;
+  out.tag = "DECLARE CURSOR";
+  out.returns_rows = false;
+  out.detail = std::move(spec);
+}
+
+void plan_cursor(const UtilityInput& input, Plan& out) {
+  const Tree& tree = input.statement->tree;
+  CursorSpec spec;
+  spec.name = tree.str("portalname");
+  if (tree.is("FetchStmt")) {
+    spec.is_move = tree.flag("ismove");
+    out.action = Action::kFetch;
+    out.tag = spec.is_move ? "MOVE" : "FETCH";
+    out.returns_rows = !spec.is_move;
+  } else {
+    out.action = Action::kCloseCursor;
+    out.tag = spec.name.empty() ? "CLOSE CURSOR ALL" : "CLOSE CURSOR";
+  }
+  out.detail = std::move(spec);
+}
+
+// --- code blocks ---
+
+void plan_do(const UtilityInput& input, Plan& out) {
+  out.action = Action::kRoute;
+  out.tag = "DO";
+  out.routing.to = RouteTo::kHome;
+  out.routing.unit = input.context->catalog->home;
+  out.effects.writes = true;
+  out.effects.changes_settings = true;
+  for (const Tree& option : input.statement->tree.list("args")) {
+    if (option.str("defname") != "as") continue;
+    const std::string table = table_in_code(option.child("arg").constant(), *input.context->catalog);
+    if (!table.empty())
+      return refuse(out, "a DO block that uses the table \"" + table + "\" would see one unit's rows only", "Send its statements one by one.");
+  }
+}
+
+void plan_call(const UtilityInput& input, Plan& out) {
+  out.action = Action::kRoute;
+  out.tag = "CALL";
+  out.returns_rows = true;
+  out.routing.to = RouteTo::kHome;
+  out.routing.unit = input.context->catalog->home;
+  out.effects.writes = true;
+  out.effects.changes_settings = true;
+  const auto names = input.statement->tree.child("funccall").strings("funcname");
+  const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
+  const auto* hidden = names.empty() ? nullptr : input.context->catalog->hidden_function(schema, names.back());
+  if (hidden != nullptr)
+    refuse(out, "procedure " + names.back() + "() uses the sharded table \"" + hidden->sharded_table + "\" and would see one unit's rows only",
+           "Send its statements one by one.");
+}
+
+bool plan_session_statement(const UtilityInput& input, const std::string& kind, Plan& out) {
+  const Tree& tree = input.statement->tree;
+  if (kind == "VariableSetStmt") {
+    plan_set(input, out);
+  } else if (kind == "VariableShowStmt") {
+    out.action = Action::kShow;
+    out.tag = "SHOW";
+    out.returns_rows = true;
+    out.name = tree.str("name");
+  } else if (kind == "DiscardStmt") {
+    out.action = Action::kDiscard;
+    out.name = tree.name_of("target").substr(std::string_view("DISCARD_").size());
+    out.tag = "DISCARD " + out.name;
+  } else if (kind == "ConstraintsSetStmt") {
+    // Local to the transaction, on every unit that works for it: treated as SET LOCAL is.
+    out.action = Action::kSet;
+    out.tag = "SET CONSTRAINTS";
+    out.detail = SetSpec{"constraints", true, false, false};
+  } else if (kind == "ListenStmt") {
+    out.action = Action::kListen;
+    out.tag = "LISTEN";
+    out.name = tree.str("conditionname");
+  } else if (kind == "UnlistenStmt") {
+    out.action = Action::kUnlisten;
+    out.tag = "UNLISTEN";
+    out.name = tree.str("conditionname");
+  } else if (kind == "NotifyStmt") {
+    out.action = Action::kRoute;
+    out.tag = "NOTIFY";
+    out.routing.to = RouteTo::kHome;
+    out.routing.unit = input.context->catalog->home;
+    out.effects.writes = true;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string table_in_code(std::string_view code, const catalog::Snapshot& snapshot) {
+  sql::Lexer lexer(code, true);
+  bool writes = false;
+  std::string broadcast;
+  while (true) {
+    const Token token = lexer.next();
+    if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kFail) break;
+    if (token.kind != TokenKind::kIdentifier && token.kind != TokenKind::kQuotedIdentifier) {
+      // Code in strings: EXECUTE 'UPDATE …', nested $$ bodies.
+      if (token.kind == TokenKind::kString || token.kind == TokenKind::kEscape || token.kind == TokenKind::kDollarString) {
+        const size_t quote = token.kind == TokenKind::kDollarString ? code.find('$', token.begin + 1) + 1 - token.begin : 1;
+        if (token.end - token.begin > 2 * quote) {
+          const std::string inner = table_in_code(code.substr(token.begin + quote, token.end - token.begin - 2 * quote), snapshot);
+          if (!inner.empty()) return inner;
+        }
+      }
+      continue;
+    }
+    const std::string name = identifier_value(code.substr(token.begin, token.end - token.begin));
+    static constexpr std::array<std::string_view, 6> kWrites = {"insert", "update", "delete", "truncate", "merge", "copy"};
+    writes = writes || std::ranges::find(kWrites, name) != kWrites.end();
+    for (const auto& relation : snapshot.relations()) {
+      if (relation->name != name) continue;
+      if (relation->placement == catalog::Placement::kSharded || !relation->hides_sharded.empty()) return name;
+      if (relation->placement == catalog::Placement::kBroadcast) broadcast = name;
+    }
+  }
+  return writes ? broadcast : "";
+}
+
+bool plan_utility(const UtilityInput& input, Plan& out) {
+  const std::string kind = input.statement->tree.kind();
+  if (kind == "TransactionStmt") {
+    plan_transaction(input, out);
+  } else if (kind == "PrepareStmt") {
+    plan_prepare(input, out);
+  } else if (kind == "ExecuteStmt") {
+    plan_execute(input, out);
+  } else if (kind == "DeallocateStmt") {
+    out.action = Action::kDeallocate;
+    PreparedSpec spec;
+    spec.name = input.statement->tree.str("name");
+    out.tag = spec.name.empty() ? "DEALLOCATE ALL" : "DEALLOCATE";
+    out.detail = std::move(spec);
+  } else if (kind == "DeclareCursorStmt") {
+    plan_declare(input, out);
+  } else if (kind == "FetchStmt" || kind == "ClosePortalStmt") {
+    plan_cursor(input, out);
+  } else if (kind == "CopyStmt") {
+    plan_copy(input, out);
+  } else if (kind == "ExplainStmt") {
+    plan_explain(input, out);
+  } else if (kind == "DoStmt") {
+    plan_do(input, out);
+  } else if (kind == "CallStmt") {
+    plan_call(input, out);
+  } else {
+    return plan_session_statement(input, kind, out);
+  }
+  return true;
+}
+
+void plan_explain(const UtilityInput& input, Plan& out) {
+  out.action = Action::kExplain;
+  out.tag = "EXPLAIN";
+  out.returns_rows = true;
+  ExplainSpec spec;
+  for (const Tree& option : input.statement->tree.list("options")) {
+    const std::string name = option.str("defname");
+    const std::string value = lower(option.child("arg").constant());
+    const bool on = value.empty() || value == "true" || value == "on" || value == "1";
+    if (name == "analyze") spec.analyze = on;
+    if (name == "verbose") spec.verbose = on;
+    if (name == "format") spec.format = value;
+  }
+  const auto tokens = tokens_of(input);
+  size_t i = 1;
+  const auto text = [&](size_t k) { return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : ""; };
+  if (text(1) == "(" && !input.statement->tree.list("options").empty()) {
+    while (i < tokens.size() && text(i) != ")") ++i;
+    ++i;
+  } else {
+    while (word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyze" || word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyse" ||
+           word(input, tokens[std::min(i, tokens.size() - 1)]) == "verbose")
+      ++i;
+  }
+  if (i >= tokens.size()) return refuse(out, "this form of EXPLAIN is not supported", "");
+  if (i > 1) spec.options = std::string(input.sql.substr(tokens[1].begin, tokens[i - 1].end - tokens[1].begin));
+  spec.inner_sql = std::string(text_from(input, tokens, i));
+  auto planned = plan_statements(spec.inner_sql, nullptr, input.parameter_types, *input.context, nullptr);
+  if (!planned || planned->size() != 1) return refuse(out, "this form of EXPLAIN is not supported", "");
+  spec.inner = planned->front().plan;
+  switch (spec.inner->action) {
+    case Action::kRefuse:
+      out.action = Action::kRefuse;
+      out.refusal = spec.inner->refusal;
+      break;
+    case Action::kRoute:
+    case Action::kScatter:
+    case Action::kScatterWrite:
+    case Action::kInsertRows:
+      out.parameter_count = spec.inner->parameter_count;
+      break;
+    default:
+      return refuse(out, "EXPLAIN of this kind of statement is not supported", "EXPLAIN the query itself.");
+  }
+  out.detail = std::move(spec);
+}
+
+bool plan_special_select(const UtilityInput& input, Plan& out) {
+  const sql::Query& query = *input.statement->query;
+  if (query.kind != sql::QueryKind::kSelect || query.targets.size() != 1 || !query.from.empty() || query.where != nullptr) return false;
+  const sql::Expr& call = *query.targets[0].expr;
+  if (call.kind != sql::ExprKind::kFunction || call.names.empty()) return false;
+  const std::string& name = call.names.back();
+  const bool admin = name == "create_distributed_table" || name == "create_reference_table" || name == "undistribute_table";
+  const bool config = name == "set_config" && (call.names.size() == 1 || call.names[0] == "pg_catalog") && call.args.size() == 3;
+  if (!admin && !config) return false;
+  const Tree tree = input.statement->tree.list("target_list").at(0).child("val");
+  AdminCall spec;
+  spec.function = name;
+  for (const Tree& raw : tree.list("args")) {
+    const bool named = raw.is("NamedArgExpr");
+    Tree value = named ? raw.child("arg") : raw;
+    if (value.is("TypeCast")) value = value.child("arg");
+    const auto constant = constant_argument(value);
+    if (!constant) {
+      if (config) return false;
+      refuse(out, name + "() takes constants only", "Write the table's and the column's name between single quotes.");
+      return true;
+    }
+    spec.arguments.emplace_back(named ? raw.str("name") : "", *constant);
+  }
+  if (admin) {
+    out.action = Action::kAdmin;
+    out.tag = "SELECT";
+    out.returns_rows = true;
+    out.detail = std::move(spec);
+    return true;
+  }
+  if (spec.arguments[0].second.is_null || spec.arguments[2].second.is_null) return false;
+  out.action = Action::kSet;
+  out.tag = "SELECT";
+  out.returns_rows = true;
+  const std::string& local = spec.arguments[2].second.constant;
+  out.detail = SetSpec{canonical_setting(spec.arguments[0].second.constant), local == "true" || local == "t" || local == "1" || local == "on", false, true};
+  return true;
+}
+
+}  // namespace decan::plan

@@ -1,0 +1,54 @@
+// PostgreSQL 15's own parser (libpg_query): text to statements.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "sql/ast.h"
+#include "sql/tree.h"
+
+namespace decan::sql {
+
+struct Statement {
+  uint32_t offset = 0, bytes = 0;  // its text, without the ';'
+  Tree tree;
+  // The statement itself when it is SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE; otherwise the query inside CREATE
+  // TABLE AS, CREATE VIEW, COPY (…), EXPLAIN, DECLARE, PREPARE, when there is one.
+  const Query* query = nullptr;
+  bool is_query = false;
+};
+
+class ParsedText {
+ public:
+  ParsedText();
+  ~ParsedText();
+  ParsedText(ParsedText&&) noexcept;
+  ParsedText& operator=(ParsedText&&) noexcept;
+  const std::vector<Statement>& statements() const { return statements_; }
+
+ private:
+  friend class Converter;
+  friend Result<ParsedText> parse(std::string_view sql, uint32_t* position_out);
+  struct Storage;
+  std::unique_ptr<Storage> storage_;
+  std::vector<Statement> statements_;
+};
+
+// Errors: 42601 with the position in characters from 1 (0 unknown); 54001 for text nested too deeply; 22021 for a NUL.
+Result<ParsedText> parse(std::string_view sql, uint32_t* position_out);
+
+// Proof of a rewritten text. True when `rewritten` parses to `original`'s tree but for locations, after exactly `guards`
+// conjuncts that read the relation decan.map were taken out of its WHERE clauses.
+bool equal_but_guards(std::string_view original, std::string_view rewritten, size_t guards);
+
+// True when `rewritten` parses to `original`'s tree but for locations and for the reference `relation` of the original: in
+// its place the rewritten text names `leaf_schema.leaf_name`, with its alias or its own name as alias.
+bool equal_but_leaf(std::string_view original, std::string_view rewritten, const RelationRef& relation,
+                    std::string_view leaf_schema, std::string_view leaf_name);
+
+}  // namespace decan::sql
