@@ -217,7 +217,7 @@ TEST_F(AgentTest, the_owner_password_is_generated_once_and_fits_a_password_file)
   const std::string password = ensure_owner_password(layout).value();
   EXPECT_EQ(password.size(), 24u);
   EXPECT_EQ(ensure_owner_password(layout).value(), password);
-  EXPECT_EQ(stored_password(layout, "decan").value(), password);
+  EXPECT_EQ(stored_password(layout, "app").value(), password);
   EXPECT_FALSE(stored_password(layout, "other").value());
   EXPECT_EQ(mode_of(layout.credentials()), 0600u);
   std::ofstream(layout.credentials(), std::ios::app) << "*:*:*:app:a\\:b\\\\c\n";

@@ -12,7 +12,7 @@
 
 namespace decan::agent {
 
-inline constexpr std::string_view kOwnerRole = "decan";
+inline constexpr std::string_view kOwnerRole = "app";
 inline constexpr std::string_view kOwnerDatabase = "decan";
 
 Result<std::optional<std::string>> stored_password(const Layout& layout, std::string_view role);

@@ -169,7 +169,7 @@ TEST_F(SupervisorTest, the_first_start_makes_units_that_a_compute_node_can_use) 
   }
   const auto login = SqlConnection::open(
       "host=127.0.0.1 port=" + std::to_string(made[1].port) +
-      " user=decan dbname=decan password=" + stored_password(layout_, "decan").value().value());
+      " user=app dbname=decan password=" + stored_password(layout_, "app").value().value());
   EXPECT_TRUE(login) << login.error().message;
   EXPECT_FALSE(SqlConnection::open("host=127.0.0.1 port=" + std::to_string(made[1].port) +
                                    " user=postgres dbname=postgres"))

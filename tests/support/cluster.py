@@ -19,7 +19,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PG_BIN = Path(os.environ.get("DECAN_PG_BIN", "/usr/lib/postgresql/15/bin"))
-OWNER = "decan"
+OWNER = "app"
 DATABASE = "decan"
 
 # What the plain server needs to take the statements that declare placement. In pg_catalog, so that \df, pg_dump and a
