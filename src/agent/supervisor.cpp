@@ -85,8 +85,20 @@ std::unexpected<Error> interrupted() {
   return fail(sqlstate::kAdminShutdown, "interrupted", {}, "Run 'decan up' again; it goes on where it was.");
 }
 
+// A supervisor that was killed while it started a process leaves its lock to that process for an instant,
+// until it executes.
+Result<std::optional<FileLock>> lock_patiently(const std::string& path) {
+  for (int attempt = 0;; ++attempt) {
+    auto lock = FileLock::try_lock(path);
+    if (!lock || *lock || attempt == 40) return lock;
+    const auto holder = FileLock::holder(path);
+    if (holder && Process::adopt(*holder)) return lock;
+    std::this_thread::sleep_for(50ms);
+  }
+}
+
 Status Supervisor::run() {
-  auto lock = FileLock::try_lock(options_.layout.supervisor_lock());
+  auto lock = lock_patiently(options_.layout.supervisor_lock());
   if (!lock) return fail(lock.error());
   if (!*lock) return fail("55006", fmt::format("a supervisor already runs for {}", options_.layout.root));
   sigset_t set;

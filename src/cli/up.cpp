@@ -89,7 +89,7 @@ Status check_space(const agent::Layout& layout, uint32_t units) {
               {}, "Free some space, or choose another directory with --dir.");
 }
 
-std::optional<agent::Command> compute_command(int self, const agent::Layout& layout) {
+agent::Command compute_command(int self, const agent::Layout& layout) {
   agent::Command command;
   command.program = "decan";
   command.program_fd = self;
@@ -267,13 +267,11 @@ int run_background(const UpOptions& options, const agent::Layout& layout, const 
         {},
         "Leave --units out, or make another cluster with --dir."});
   }
-  if (compute_command(self, layout)) {
-    if (Status done = await_answer(layout, config); !done) {
-      Error error = done.error();
-      error.message = "the compute node does not answer: " + error.message;
-      if (error.hint.empty()) error.hint = "See 'decan logs compute'.";
-      return report(error);
-    }
+  if (Status done = await_answer(layout, config); !done) {
+    Error error = done.error();
+    error.message = "the compute node does not answer: " + error.message;
+    if (error.hint.empty()) error.hint = "See 'decan logs compute'.";
+    return report(error);
   }
   print_result(layout, config, *state, progress.seconds(), state->first_start && !was_up);
   return kSuccess;
