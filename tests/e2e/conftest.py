@@ -62,8 +62,8 @@ def connection(cluster):
 
 
 @pytest.fixture
-def raw(cluster):
-    """Opens raw protocol connections and closes them at the end."""
+def raw(cluster, make_table):
+    """Opens raw protocol connections; they are closed before the test's tables are dropped."""
     opened = []
 
     def connect(**arguments) -> wire.Wire:
