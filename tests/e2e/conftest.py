@@ -1,8 +1,10 @@
 """One cluster for all tests of this folder; every test makes its own tables."""
 
+import dataclasses
 import itertools
 import signal
 import sys
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -94,6 +96,21 @@ def make_table(connection):
     connection.execute("SET lock_timeout = '10s'")
     for name in reversed(names):
         connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Victim:
+    user: str
+    password: str
+
+
+@pytest.fixture
+def victim(connection):
+    """A role to fail to log in as: failures are throttled per address and role."""
+    made = Victim(f"e2e_{uuid.uuid4().hex[:12]}", "secret")
+    connection.execute(f"CREATE ROLE {made.user} LOGIN PASSWORD '{made.password}'")
+    yield made
+    connection.execute(f"DROP ROLE {made.user}")
 
 
 @pytest.fixture

@@ -41,16 +41,23 @@ def decan_binary() -> Path:
     return Path(os.environ.get("DECAN_BIN", REPOSITORY / "build/release/decan"))
 
 
-def free_port() -> int:
-    """A port free now on 127.0.0.1; below the ephemeral range, so that no outgoing connection takes it meanwhile."""
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_port(count: int = 1) -> int:
+    """The first of `count` ports free now on 127.0.0.1; below the ephemeral range, so that no outgoing connection takes
+    them meanwhile.
+    """
     while True:
         port = 15000 + secrets.randbelow(15000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if all(is_free(port + n) for n in range(count)):
+            return port
 
 
 def as_server_user(arguments: list[str]) -> list[str]:
@@ -213,7 +220,7 @@ class DecanCluster(Cluster):
             raise DecanError(f"{decan_binary()} does not exist: build it (tools/dev build release) or set DECAN_BIN")
         self.directory = directory or make_directory("decan-test-")
         self.units = units
-        self.port = free_port()
+        self.port = free_port(2)   # the second is for metrics
         self.config = config
         try:
             self.up()
