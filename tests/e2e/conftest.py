@@ -1,8 +1,10 @@
 """One cluster for all tests of this folder; every test makes its own tables."""
 
+import dataclasses
 import itertools
 import signal
 import sys
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -62,8 +64,8 @@ def connection(cluster):
 
 
 @pytest.fixture
-def raw(cluster):
-    """Opens raw protocol connections and closes them at the end."""
+def raw(cluster, make_table):
+    """Opens raw protocol connections; they are closed before the test's tables are dropped."""
     opened = []
 
     def connect(**arguments) -> wire.Wire:
@@ -94,6 +96,21 @@ def make_table(connection):
     connection.execute("SET lock_timeout = '10s'")
     for name in reversed(names):
         connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Victim:
+    user: str
+    password: str
+
+
+@pytest.fixture
+def victim(connection):
+    """A role to fail to log in as: failures are throttled per address and role."""
+    made = Victim(f"e2e_{uuid.uuid4().hex[:12]}", "secret")
+    connection.execute(f"CREATE ROLE {made.user} LOGIN PASSWORD '{made.password}'")
+    yield made
+    connection.execute(f"DROP ROLE {made.user}")
 
 
 @pytest.fixture

@@ -172,10 +172,10 @@ def test_copy_in_and_out_by_client(cluster, schema, tmp_path):
     psql(cluster, "DELETE FROM shop_orders WHERE customer >= 100;")
 
 
-def test_wrong_password_and_unknown_database(cluster):
+def test_wrong_password_and_unknown_database(cluster, victim):
     done = subprocess.run(["psql", "-X", "-c", "SELECT 1"], capture_output=True, text=True, check=False, timeout=30,
-                          env=cluster.environment(PGPASSWORD="wrong"))
-    assert done.returncode == 2 and f'password authentication failed for user "{cluster.user}"' in done.stderr
+                          env=cluster.environment(PGUSER=victim.user, PGPASSWORD="wrong"))
+    assert done.returncode == 2 and f'password authentication failed for user "{victim.user}"' in done.stderr
     done = subprocess.run(["psql", "-X", "-d", "no_such_database", "-c", "SELECT 1"], capture_output=True, text=True,
                           check=False, timeout=30, env=cluster.environment())
     assert done.returncode == 2 and 'database "no_such_database" does not exist' in done.stderr

@@ -145,11 +145,11 @@ def test_ssl_request_twice_in_plain_text_is_closed(cluster, dial):
     assert_alive(cluster)
 
 
-def test_second_startup_during_scram_is_fatal(cluster, dial):
+def test_second_startup_during_scram_is_fatal(cluster, dial, victim):
     connection = dial()
-    connection.send(wire.startup(user=cluster.user, database=cluster.database))
+    connection.send(wire.startup(user=victim.user, database=cluster.database))
     connection.authentication(10)
-    connection.send(wire.startup(user=cluster.user, database=cluster.database))
+    connection.send(wire.startup(user=victim.user, database=cluster.database))
     fields = refused(connection)
     assert fields is None or fields["C"] in ("08P01", "28P01")
     assert_alive(cluster)
@@ -157,9 +157,9 @@ def test_second_startup_during_scram_is_fatal(cluster, dial):
 
 @pytest.mark.parametrize("what", [wire.query("SELECT 1"), wire.extended("SELECT 1") + wire.SYNC, wire.SYNC, wire.SSL_REQUEST,
                                   wire.message(b"p", b"")])
-def test_other_message_instead_of_sasl_is_fatal(cluster, dial, what):
+def test_other_message_instead_of_sasl_is_fatal(cluster, dial, victim, what):
     connection = dial()
-    connection.send(wire.startup(user=cluster.user, database=cluster.database))
+    connection.send(wire.startup(user=victim.user, database=cluster.database))
     connection.authentication(10)
     connection.send(what)
     fields = refused(connection)
@@ -167,18 +167,18 @@ def test_other_message_instead_of_sasl_is_fatal(cluster, dial, what):
     assert_alive(cluster)
 
 
-def test_pipeline_before_authentication_is_not_executed(cluster, dial, numbers):
+def test_pipeline_before_authentication_is_not_executed(cluster, dial, victim, numbers):
     """CVE-2022-45347: statements that come along with a login that fails."""
     connection = dial()
     attack = wire.query(f"DELETE FROM {numbers}") + wire.extended(f"DELETE FROM {numbers}") + wire.SYNC
-    connection.send(wire.startup(user=cluster.user, database=cluster.database) + attack)
+    connection.send(wire.startup(user=victim.user, database=cluster.database) + attack)
     refused(connection)
     assert_still_200(cluster, numbers)
 
 
-def test_pipeline_after_failed_authentication_is_not_executed(cluster, dial, numbers):
+def test_pipeline_after_failed_authentication_is_not_executed(cluster, dial, victim, numbers):
     connection = dial()
-    connection.send(wire.startup(user=cluster.user, database=cluster.database))
+    connection.send(wire.startup(user=victim.user, database=cluster.database))
     connection.authentication(10)
     scram = wire.Scram("not the password")
     connection.send(wire.sasl_initial("SCRAM-SHA-256", scram.first()))
@@ -210,13 +210,13 @@ def test_query_pipelined_behind_a_good_login_is_answered(cluster, dial):
 
 @pytest.mark.parametrize("change", ["nonce", "proof", "no nonce", "no proof", "binding", "empty", "huge nonce", "bad base64",
                                     "negative length", "overflow length", "unknown mechanism", "header y with plus"])
-def test_broken_scram_is_refused(cluster, dial, change):
+def test_broken_scram_is_refused(cluster, dial, victim, change):
     connection = dial()
     if change == "header y with plus":
         connection.start_tls()
-    connection.send(wire.startup(user=cluster.user, database=cluster.database))
+    connection.send(wire.startup(user=victim.user, database=cluster.database))
     connection.authentication(10)
-    scram = wire.Scram(cluster.password, nonce="n" * 65536 if change == "huge nonce" else None)
+    scram = wire.Scram(victim.password, nonce="n" * 65536 if change == "huge nonce" else None)
     if change in ("negative length", "overflow length"):
         length = -2 if change == "negative length" else 0x7FFFFFF0
         connection.send(wire.message(b"p", wire.cstring("SCRAM-SHA-256") + struct.pack("!i", length) + scram.first()))

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,16 +42,23 @@ def decan_binary() -> Path:
     return Path(os.environ.get("DECAN_BIN", REPOSITORY / "build/release/decan"))
 
 
-def free_port() -> int:
-    """A port free now on 127.0.0.1; below the ephemeral range, so that no outgoing connection takes it meanwhile."""
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_port(count: int = 1) -> int:
+    """The first of `count` ports free now on 127.0.0.1; below the ephemeral range, so that no outgoing connection takes
+    them meanwhile.
+    """
     while True:
         port = 15000 + secrets.randbelow(15000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if all(is_free(port + n) for n in range(count)):
+            return port
 
 
 def as_server_user(arguments: list[str]) -> list[str]:
@@ -167,7 +175,7 @@ class PlainServer(Cluster):
                   "unix_socket_directories": f"'{self.directory}'", "max_connections": 300,
                   "max_prepared_transactions": 100, "wal_level": "logical", "ssl": "on",
                   "ssl_cert_file": f"'{certificate}'", "ssl_key_file": f"'{key}'",
-                  "fsync": "on" if durable else "off", "timezone": "'UTC'", "log_timezone": "'UTC'", **settings}
+                  "fsync": "on" if durable else "off", **settings}
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = {value}\n" for name, value in values.items())
 
@@ -206,14 +214,14 @@ class DecanError(RuntimeError):
 
 
 class DecanCluster(Cluster):
-    """What `decan up` makes in a fresh directory."""
+    """What `decan up` makes in a fresh directory. `config` gives the text of decan.yaml for a port."""
 
-    def __init__(self, *, units: int = 2, config: str | None = None, directory: Path | None = None):
+    def __init__(self, *, units: int = 2, config: Callable[[int], str] | None = None, directory: Path | None = None):
         if not decan_binary().exists():
             raise DecanError(f"{decan_binary()} does not exist: build it (tools/dev build release) or set DECAN_BIN")
         self.directory = directory or make_directory("decan-test-")
         self.units = units
-        self.port = free_port()
+        self.port = free_port(2)   # the second is for metrics
         self.config = config
         try:
             self.up()
@@ -229,10 +237,14 @@ class DecanCluster(Cluster):
         return done.stdout
 
     def up(self) -> None:
-        if self.config is not None:
-            (self.directory / "decan.yaml").write_text(self.config)
-        self.command("up", "--dir", str(self.directory), "--units", str(self.units), "--port", str(self.port),
-                     "--no-demo")
+        arguments = ["up", "--dir", str(self.directory), "--units", str(self.units), "--no-demo"]
+        if self.config is None:
+            arguments += ["--port", str(self.port)]
+        elif not (self.directory / "decan.yaml").exists():
+            (self.directory / "decan.yaml").write_text(self.config(self.port))
+            if os.geteuid() == 0:
+                shutil.chown(self.directory / "decan.yaml", "postgres", "postgres")
+        self.command(*arguments)
         parsed = urllib.parse.urlsplit(self.command("dsn", "--dir", str(self.directory)).strip())
         self.host, self.port = parsed.hostname or "127.0.0.1", parsed.port or self.port
         self.user = urllib.parse.unquote(parsed.username or OWNER)
@@ -327,7 +339,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
-def start_cluster(*, units: int = 2, config: str | None = None) -> Cluster:
+def start_cluster(*, units: int = 2, config: Callable[[int], str] | None = None) -> Cluster:
     """The server under test: plain when DECAN_PLAIN is set, else a Decan."""
     if use_plain():
         return PlainServer()
