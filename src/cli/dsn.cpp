@@ -37,8 +37,8 @@ void add_dsn(CLI::App& app, Action& action) {
       "use\n"
       "PGPASSWORD or a password file.");
   add_directory_option(*command, options->directory);
-  command->add_option("--role", options->role, "Role to log in as (default decan)");
-  command->add_option("--database", options->database, "Database (default decan)");
+  command->add_option("--role", options->role, "Role to log in as (default app)");
+  command->add_option("--database", options->database, "Database (default app)");
   command->callback([options, &action] { action = [options] { return run_dsn(*options); }; });
 }
 
