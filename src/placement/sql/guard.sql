@@ -13,9 +13,12 @@ DECLARE
   leaf record;
   item record;
   wanted aclitem[];
+  nested bool := decan.in_change();
 BEGIN
   SELECT c.* INTO parent FROM pg_class c JOIN decan.relation r ON r.relid = c.oid WHERE c.oid = rel AND r.placement = 'sharded';
   IF NOT FOUND THEN RETURN; END IF;
+  -- What is run here would be refused as DDL on shards by the event trigger, if no change were open.
+  IF NOT nested THEN INSERT INTO decan.change(xid) VALUES (pg_current_xact_id()); END IF;
   wanted := CASE WHEN parent.relrowsecurity THEN acldefault('r', parent.relowner)
                  ELSE coalesce(parent.relacl, acldefault('r', parent.relowner)) END;
   FOR leaf IN SELECT c.oid, c.relname, c.relowner, c.relacl FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = rel LOOP
@@ -49,6 +52,7 @@ BEGIN
       EXECUTE item.sql;
     END LOOP;
   END LOOP;
+  IF NOT nested THEN PERFORM decan.end_change(); END IF;
 END $$;
 
 -- A sharded table must have exactly the leaves that the bucket map puts on this unit.
