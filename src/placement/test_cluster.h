@@ -1,6 +1,8 @@
 // Two or three real servers with schema decan and a UnitRunner over libpq, for this module's _pgtest files.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <asio/io_context.hpp>
 #include <memory>
 #include <string>
@@ -62,5 +64,30 @@ class TestCluster {
 
 // The servers are started once per test program.
 TestCluster& cluster();
+
+// Each test gets a fresh database on all three units.
+class OnCluster : public ::testing::Test {
+ protected:
+  void SetUp() override { cluster().use_database("app"); }
+  static TestCluster& units() { return cluster(); }
+  static testing::Connection& home() { return units().on(0); }
+
+  static std::string state(const Result<Placed>& result) { return result ? "ok" : result.error().sqlstate; }
+  static std::string state(const Status& result) { return result ? "ok" : result.error().sqlstate; }
+  static std::string text(const Result<Placed>& result) { return result ? "" : result.error().message; }
+  static std::string text(const Status& result) { return result ? "" : result.error().message; }
+
+  static ShardOptions by(std::string table, std::vector<std::string> keys) {
+    ShardOptions options;
+    options.table = std::move(table);
+    options.key_columns = std::move(keys);
+    return options;
+  }
+
+  // Every row lies in the leaf, and on the unit, that bucket_of() names. `sent`: SQL that gives each key
+  // value in binary, as bytea.
+  static void expect_rows_in_their_buckets(const std::string& table, const std::vector<std::string>& sent,
+                                           size_t rows_expected);
+};
 
 }  // namespace decan::placement

@@ -8,6 +8,8 @@
 #include <regex>
 
 #include "catalog/loader.h"
+#include "catalog/partition_hash.h"
+#include "catalog/type_oids.h"
 #include "placement/schema.h"
 
 namespace decan::placement {
@@ -156,6 +158,32 @@ Status TestCluster::undistribute(const std::string& table, const std::string& ro
 TestCluster& cluster() {
   static TestCluster instance(3);
   return instance;
+}
+
+void OnCluster::expect_rows_in_their_buckets(const std::string& table, const std::vector<std::string>& sent,
+                                             size_t rows_expected) {
+  const auto snapshot = units().snapshot();
+  const auto* relation = snapshot->find_exact("public", table);
+  ASSERT_TRUE(relation != nullptr && relation->group != nullptr);
+  size_t rows = 0;
+  std::string query = "SELECT tableoid::regclass::text";
+  for (const auto& column : sent) query += ", encode(" + column + ", 'hex')";
+  for (uint32_t unit = 0; unit < units().size(); ++unit) {
+    for (const auto& row : units().on(unit).exec(query + " FROM " + table).rows) {
+      std::vector<std::optional<std::string>> bytes;
+      for (size_t i = 1; i < row.size(); ++i) {
+        bytes.push_back(row[i] ? *catalog::binary_from_text(catalog::type::kBytea, "\\x" + *row[i])
+                               : std::nullopt);
+      }
+      std::vector<catalog::KeyValue> key(bytes.begin(), bytes.end());
+      const auto bucket = catalog::bucket_of(*relation->group, key);
+      ASSERT_TRUE(bucket && *bucket);
+      ASSERT_EQ(*row[0], relation->leaf(**bucket));
+      ASSERT_EQ(relation->group->buckets[(*bucket)->value].unit.value, unit);
+      ++rows;
+    }
+  }
+  EXPECT_EQ(rows, rows_expected);
 }
 
 }  // namespace decan::placement

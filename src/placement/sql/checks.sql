@@ -20,8 +20,12 @@ BEGIN
   SELECT * INTO k FROM pg_constraint WHERE oid = con;
   SELECT * INTO child FROM decan.facts(k.conrelid);
   SELECT * INTO parent FROM decan.facts(k.confrelid);
-  IF k.conrelid = rel THEN child := (rel_placement, rel_group, rel_keys); END IF;
-  IF k.confrelid = rel THEN parent := (rel_placement, rel_group, rel_keys); END IF;
+  IF k.conrelid = rel THEN
+    SELECT rel_placement AS placement, rel_group AS group_id, rel_keys AS keys INTO child;
+  END IF;
+  IF k.confrelid = rel THEN
+    SELECT rel_placement AS placement, rel_group AS group_id, rel_keys AS keys INTO parent;
+  END IF;
   IF parent.placement = 'broadcast' OR (parent.placement = 'single' AND child.placement = 'single') THEN
     RETURN NULL;
   ELSIF parent.placement = 'single' THEN
@@ -214,7 +218,7 @@ CREATE OR REPLACE FUNCTION decan.check_sharded(rel regclass, keys text[], algori
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   attnums int2[];
-  found name;
+  culprit name;
 BEGIN
   PERFORM decan.check_owner(rel);
   PERFORM decan.check_placeable(rel);
@@ -223,19 +227,19 @@ BEGIN
   PERFORM decan.check_unique_keys(rel, keys, attnums);
   PERFORM decan.check_foreign_keys(rel, 'sharded', shard_group, attnums);
   PERFORM decan.check_sequences(rel, units);
-  SELECT k.conname INTO found FROM pg_constraint k WHERE k.conrelid = rel AND k.contype = 'c' AND k.connoinherit LIMIT 1;
+  SELECT k.conname INTO culprit FROM pg_constraint k WHERE k.conrelid = rel AND k.contype = 'c' AND k.connoinherit LIMIT 1;
   IF FOUND THEN
-    PERFORM decan.refuse(format('check constraint "%s" of table %s is NO INHERIT', found, rel), 'Make it an ordinary check constraint.');
+    PERFORM decan.refuse(format('check constraint "%s" of table %s is NO INHERIT', culprit, rel), 'Make it an ordinary check constraint.');
   END IF;
-  SELECT t.tgname INTO found FROM pg_trigger t
+  SELECT t.tgname INTO culprit FROM pg_trigger t
    WHERE t.tgrelid = rel AND NOT t.tgisinternal AND (t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL) LIMIT 1;
   IF FOUND THEN
-    PERFORM decan.refuse(format('trigger "%s" of table %s uses transition tables', found, rel),
+    PERFORM decan.refuse(format('trigger "%s" of table %s uses transition tables', culprit, rel),
       'It would see the rows of one unit only. Use a row trigger without transition tables.');
   END IF;
-  SELECT x.relname INTO found FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = rel AND i.indisclustered;
+  SELECT x.relname INTO culprit FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = rel AND i.indisclustered;
   IF FOUND THEN
-    PERFORM decan.refuse(format('table %s is marked to be clustered on index "%s"', rel, found),
+    PERFORM decan.refuse(format('table %s is marked to be clustered on index "%s"', rel, culprit),
       format('Run ALTER TABLE %s SET WITHOUT CLUSTER first.', rel));
   END IF;
   IF EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = rel) THEN

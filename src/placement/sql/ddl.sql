@@ -106,8 +106,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                               ELSE 'ALL' END,
                 (SELECT string_agg(CASE o WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', ')
                    FROM unnest(p.polroles) o)) ||
-         coalesce(format(' USING (%s)', pg_get_expr(p.polqual, p.polrelid)), '') ||
-         coalesce(format(' WITH CHECK (%s)', pg_get_expr(p.polwithcheck, p.polrelid)), '')
+         coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '') ||
+         coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')
   FROM pg_policy p WHERE p.oid = policy
 $$;
 
@@ -140,15 +140,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   JOIN pg_description d ON d.classoid = o.class AND d.objoid = o.id AND d.objsubid = o.sub
 $$;
 
--- Statements that set what pg_attribute holds besides the definition. With `only_options` those that do not recurse to leaves.
-CREATE OR REPLACE FUNCTION decan.column_settings(rel oid, only_options bool) RETURNS SETOF text
+-- The options of a column that users set. Servers from 15.20 on keep a version of every column (pg_attver) among them, which belongs
+-- to that server's column alone and which pg_dump leaves out too.
+CREATE OR REPLACE FUNCTION decan.column_options(options text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT nullif(ARRAY(SELECT o FROM unnest(options) o WHERE split_part(o, '=', 1) IN ('n_distinct', 'n_distinct_inherited')), '{}')
+$$;
+
+-- Statements that set what pg_attribute holds besides the definition.
+CREATE OR REPLACE FUNCTION decan.column_settings(rel oid) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', rel::regclass, a.attname, a.attstattarget)
     FROM pg_attribute a
-   WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0 AND NOT only_options
+   WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
   UNION ALL
-  SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', rel::regclass, a.attname, array_to_string(a.attoptions, ', '))
-    FROM pg_attribute a WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attoptions IS NOT NULL
+  SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', rel::regclass, a.attname, array_to_string(decan.column_options(a.attoptions), ', '))
+    FROM pg_attribute a
+   WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND decan.column_options(a.attoptions) IS NOT NULL
 $$;
 
 -- All statements that make the table, by phase: `sequence` (where the sequence is not there yet), `table`, `index` (after the
@@ -183,7 +191,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'finish', format('ALTER SEQUENCE %s OWNED BY %s.%I', s.seqid::regclass, rel, s.attname)
     FROM decan.column_sequences(rel) s WHERE s.kind = 'o'
   UNION ALL
-  SELECT 'finish', decan.column_settings(rel, false)
+  SELECT 'finish', decan.column_settings(rel)
   UNION ALL
   (SELECT 'finish', pg_get_triggerdef(t.oid) FROM pg_trigger t
     WHERE t.tgrelid = rel AND NOT t.tgisinternal AND t.tgparentid = 0 ORDER BY t.tgname)
@@ -221,8 +229,8 @@ $$;
 -- Statements that turn the privileges `present` of an object into `wanted`. what: 'TABLE x', 'SEQUENCE x'; column: '' or '(c)'.
 CREATE OR REPLACE FUNCTION decan.acl_statements(what text, column_part text, present aclitem[], wanted aclitem[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  WITH p AS (SELECT grantee, privilege_type, bool_or(is_grantable) g FROM aclexplode(present) GROUP BY 1, 2),
-       w AS (SELECT grantee, privilege_type, bool_or(is_grantable) g FROM aclexplode(wanted) GROUP BY 1, 2)
+  WITH p AS (SELECT grantee, privilege_type, bool_or(is_grantable) g FROM aclexplode(CASE WHEN cardinality(present) > 0 THEN present END) GROUP BY 1, 2),
+       w AS (SELECT grantee, privilege_type, bool_or(is_grantable) g FROM aclexplode(CASE WHEN cardinality(wanted) > 0 THEN wanted END) GROUP BY 1, 2)
   (SELECT format('REVOKE %s%s ON %s FROM %s CASCADE', privilege_type, column_part, what,
                  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
      FROM (SELECT * FROM p EXCEPT SELECT * FROM w) r ORDER BY grantee)
@@ -254,7 +262,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   statement text;
 BEGIN
-  FOR statement IN SELECT decan.acl_statements('TABLE ' || rel, format('(%I)', col), coalesce(a.attacl, '{}'), coalesce(wanted, '{}'))
+  FOR statement IN SELECT decan.acl_statements('TABLE ' || rel, format('(%I)', col), a.attacl, wanted)
                      FROM pg_attribute a WHERE a.attrelid = rel AND a.attname = col LOOP
     EXECUTE statement;
   END LOOP;

@@ -13,9 +13,12 @@ DECLARE
   leaf record;
   item record;
   wanted aclitem[];
+  nested bool := decan.in_change();
 BEGIN
   SELECT c.* INTO parent FROM pg_class c JOIN decan.relation r ON r.relid = c.oid WHERE c.oid = rel AND r.placement = 'sharded';
   IF NOT FOUND THEN RETURN; END IF;
+  -- What is run here would be refused as DDL on shards by the event trigger, if no change were open.
+  IF NOT nested THEN INSERT INTO decan.change(xid) VALUES (pg_current_xact_id()); END IF;
   wanted := CASE WHEN parent.relrowsecurity THEN acldefault('r', parent.relowner)
                  ELSE coalesce(parent.relacl, acldefault('r', parent.relowner)) END;
   FOR leaf IN SELECT c.oid, c.relname, c.relowner, c.relacl FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = rel LOOP
@@ -29,10 +32,10 @@ BEGIN
                    AND l.attacl IS DISTINCT FROM CASE WHEN parent.relrowsecurity THEN NULL ELSE p.attacl END LOOP
       PERFORM decan.set_column_acl(leaf.oid, item.attname, item.acl);
     END LOOP;
-    FOR item IN SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', leaf.oid::regclass, p.attname, array_to_string(p.attoptions, ', ')) AS sql
+    FOR item IN SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', leaf.oid::regclass, p.attname, array_to_string(decan.column_options(p.attoptions), ', ')) AS sql
                   FROM pg_attribute p JOIN pg_attribute l ON l.attrelid = leaf.oid AND l.attname = p.attname
-                 WHERE p.attrelid = rel AND p.attnum > 0 AND NOT p.attisdropped AND p.attoptions IS NOT NULL
-                   AND l.attoptions IS DISTINCT FROM p.attoptions
+                 WHERE p.attrelid = rel AND p.attnum > 0 AND NOT p.attisdropped AND decan.column_options(p.attoptions) IS NOT NULL
+                   AND decan.column_options(l.attoptions) IS DISTINCT FROM decan.column_options(p.attoptions)
                 UNION ALL
                 SELECT format('ALTER INDEX %s RENAME TO %I', l.oid::regclass, decan.leaf_index_name(leaf.relname, p.relname))
                   FROM pg_index x JOIN pg_class l ON l.oid = x.indexrelid
@@ -49,6 +52,7 @@ BEGIN
       EXECUTE item.sql;
     END LOOP;
   END LOOP;
+  IF NOT nested THEN PERFORM decan.end_change(); END IF;
 END $$;
 
 -- A sharded table must have exactly the leaves that the bucket map puts on this unit.
@@ -96,7 +100,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   item record;
 BEGIN
-  IF NOT EXISTS (SELECT FROM decan.relation r WHERE r.placement <> 'single') OR decan.in_change() THEN RETURN; END IF;
+  IF decan.in_change() THEN RETURN; END IF;
+  -- A table planted under a leaf's name would answer for it. Indexes are made there by CREATE INDEX on the parent.
+  SELECT c.object_identity INTO item FROM pg_event_trigger_ddl_commands() c
+   WHERE c.schema_name = 'decan_shard' AND c.object_type NOT IN ('index', 'table constraint') LIMIT 1;
+  IF FOUND AND NOT pg_has_role(decan.caller(), current_user, 'USAGE') THEN
+    PERFORM decan.refuse(format('%s lies in schema decan_shard, which is managed by Decan', item.object_identity),
+      'Alter the table that the shard belongs to, and create your own objects in another schema.');
+  END IF;
+  IF NOT EXISTS (SELECT FROM decan.relation r WHERE r.placement <> 'single') THEN RETURN; END IF;
   IF tg_tag IN ('GRANT', 'REVOKE') THEN
     PERFORM decan.sync_leaves(r.relid) FROM decan.relation r WHERE r.placement = 'sharded';
     RETURN;
@@ -146,9 +158,6 @@ END $$;
 
 DROP EVENT TRIGGER IF EXISTS decan_ddl_end;
 DROP EVENT TRIGGER IF EXISTS decan_drop;
-CREATE EVENT TRIGGER decan_ddl_end ON ddl_command_end
-  WHEN TAG IN ('GRANT', 'REVOKE', 'ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE INDEX', 'ALTER INDEX',
-               'CREATE TRIGGER', 'CREATE POLICY', 'CREATE RULE')
-  EXECUTE FUNCTION decan.on_ddl_end();
+CREATE EVENT TRIGGER decan_ddl_end ON ddl_command_end EXECUTE FUNCTION decan.on_ddl_end();
 CREATE EVENT TRIGGER decan_drop ON sql_drop EXECUTE FUNCTION decan.on_drop();
 SELECT pg_catalog.set_config('client_min_messages', 'notice', true);
