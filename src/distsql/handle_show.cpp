@@ -116,6 +116,7 @@ Task<Result<std::vector<RuleLine>>> sharding_rules(AdminContext& context) {
   }
   const catalog::SnapshotPtr snapshot = context.catalog();
   for (const auto& relation : snapshot->relations()) {
+    if (relation->kind != catalog::RelationKind::kTable) continue;
     if (relation->placement == Placement::kSharded)
       lines[{relation->schema, relation->name}] = line_of(*relation, *units);
   }
@@ -169,6 +170,7 @@ Task<Result<AdminResult>> show_nodes(AdminContext& context, Show node) {
   result.columns = {"name", "nodes"};
   const catalog::SnapshotPtr snapshot = context.catalog();
   for (const auto& relation : snapshot->relations()) {
+    if (relation->kind != catalog::RelationKind::kTable) continue;
     const TableName table{relation->schema, relation->name};
     if (relation->placement != Placement::kSharded) continue;
     if (!node.names.empty() && !is_asked_for(node.names[0], table, context)) continue;
@@ -197,6 +199,7 @@ Task<Result<std::vector<std::string>>> broadcast_tables(AdminContext& context) {
   }
   const catalog::SnapshotPtr snapshot = context.catalog();
   for (const auto& relation : snapshot->relations()) {
+    if (relation->kind != catalog::RelationKind::kTable) continue;
     if (relation->placement == Placement::kBroadcast)
       names.push_back(shown_name(context, {relation->schema, relation->name}));
   }

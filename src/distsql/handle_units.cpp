@@ -88,6 +88,7 @@ Status save_new(meta::Store& store, std::vector<UnitRecord>& units) {
 // What still lives on a unit, in words; empty when nothing does.
 std::string contents(const catalog::Snapshot& snapshot, UnitId unit, const UnregisterUnits& node) {
   for (const auto& relation : snapshot.relations()) {
+    if (relation->kind != catalog::RelationKind::kTable) continue;
     const std::string name = relation->schema + "." + relation->name + " of database " + snapshot.database;
     switch (relation->placement) {
       case catalog::Placement::kSharded:
@@ -277,6 +278,7 @@ Task<Result<AdminResult>> show_rules_used(AdminContext& context, Show node) {
   result.columns = {"type", "name"};
   const catalog::SnapshotPtr snapshot = context.catalog();
   for (const auto& relation : snapshot->relations()) {
+    if (relation->kind != catalog::RelationKind::kTable) continue;
     const std::string name = shown_name(context, {relation->schema, relation->name});
     switch (relation->placement) {
       case catalog::Placement::kSharded:
