@@ -105,7 +105,10 @@ Task<Status> Session::ddl(Call& call) {
     (*participant)->may_have_written = true;
     if (auto done = co_await run_on(**participant, *sql, unit == targets.back()); !done) co_return done;
   }
-  if (spec.changes_catalog) co_return co_await catalog_changed();
+  if (!spec.changes_catalog) co_return Status{};
+  const catalog::SnapshotPtr before = call.plan->snapshot;
+  if (auto changed = co_await catalog_changed(); !changed) co_return changed;
+  if (call.plan->tag == "CREATE TABLE") co_return co_await apply_waiting_rules(before);
   co_return Status{};
 }
 
@@ -336,10 +339,10 @@ Task<Status> Session::explain(Call& call) {
 
 // --- DistSQL's PREVIEW ---
 
-Task<Result<std::vector<std::vector<std::string>>>> Session::preview(std::string sql) {
+Task<Result<std::vector<distsql::PreviewLine>>> Session::preview(std::string sql) {
   auto planned = co_await plan_text(sql);
   if (!planned) co_return fail(planned.error());
-  std::vector<std::vector<std::string>> rows;
+  std::vector<distsql::PreviewLine> rows;
   for (const plan::PlannedStatement& statement : (*planned)->statements) {
     if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
     Call call;
@@ -359,7 +362,3 @@ Task<Result<std::vector<std::vector<std::string>>>> Session::preview(std::string
 }
 
 }  // namespace decan::session
-
-namespace decan::session {
-Task<Status> Session::distsql(std::string_view) { co_return Status{}; }
-}

@@ -1,5 +1,6 @@
 #include "session/node.h"
 
+#include <asio/post.hpp>
 #include <openssl/ssl.h>
 
 #include "auth/scram.h"
@@ -171,6 +172,13 @@ Node::Node(Config config, std::string path, std::unique_ptr<meta::Store> metadat
       mock_secret(auth::random_bytes(32)) {
   set_config(std::move(config));
   const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+  variables["sql_show"] = "false";
+  if (const auto stored = store->get("variables/sql_show"); stored && *stored) {
+    variables["sql_show"] = (*stored)->value;
+    show_sql = (*stored)->value == "true";
+  }
+  variables["max_unit_connections"] = std::to_string(this->config()->limits.max_unit_connections);
+  variables["merge_memory_bytes"] = std::to_string(this->config()->limits.merge_memory.value);
   gids = std::make_unique<txn::GidSource>(name, start.count());
 }
 
@@ -195,6 +203,8 @@ Status Node::reload_units() {
   }
   return {};
 }
+
+void Node::run_blocking(std::function<void()> work) { asio::post(blocking_, std::move(work)); }
 
 backend::Identity Node::service_identity(std::string database) const {
   backend::Identity identity;

@@ -2,6 +2,8 @@
 // sessions (for cancel, SHOW SESSIONS and KILL) and the login throttle.
 #pragma once
 
+#include <asio/thread_pool.hpp>
+
 #include <atomic>
 #include <deque>
 #include <map>
@@ -122,6 +124,8 @@ struct Node {
   UnitId home() const { return home_.load(); }
   backend::Identity service_identity(std::string database) const;   // of the home unit's record
   backend::PoolLimits pool_limits() const;
+  // Work that blocks (the metadata store) on a thread of its own.
+  void run_blocking(std::function<void()> work);
 
   const std::string name;          // compute node id
   const std::string config_path;
@@ -140,8 +144,10 @@ struct Node {
   // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.
   mutable std::mutex variables_mutex;
   std::map<std::string, std::string> variables;
+  std::atomic<bool> show_sql{false};   // variable sql_show: log every statement's template and units
 
  private:
+  asio::thread_pool blocking_{1};
   std::atomic<std::shared_ptr<const Config>> config_;
   std::atomic<backend::UnitsPtr> units_{std::make_shared<const backend::Units>()};
   std::atomic<UnitId> home_{};

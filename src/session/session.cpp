@@ -175,7 +175,8 @@ void Session::note_latency(int64_t microseconds, std::string_view sql) {
   loop_.metrics.bytes_from_clients.add(port_.bytes_in() - std::exchange(counted_in_, port_.bytes_in()));
   loop_.metrics.bytes_to_clients.add(port_.bytes_out() - std::exchange(counted_out_, port_.bytes_out()));
   const auto threshold = node_.config()->log.slow_statement;
-  if (threshold.count() == 0 || microseconds < threshold.count() * 1000) return;
+  const bool slow = threshold.count() > 0 && microseconds >= threshold.count() * 1000;
+  if (!slow && !node_.show_sql.load(std::memory_order_relaxed)) return;
   std::string units;
   for (const auto& participant : txn_->participants()) units += (units.empty() ? "" : ",") + participant->connection->unit_name();
   sql::scan_template(sql, standard_conforming_strings_, template_);
@@ -183,7 +184,8 @@ void Session::note_latency(int64_t microseconds, std::string_view sql) {
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') c = '?';   // literals stay out of the log
   }
-  log::warning("slow statement", {{"milliseconds", microseconds / 1000}, {"template", text}, {"units", units}, {"role", identity_.role}, {"database", identity_.database}});
+  log::write(slow ? log::Level::kWarning : log::Level::kInfo, slow ? "slow statement" : "statement",
+             {{"milliseconds", microseconds / 1000}, {"template", text}, {"units", units}, {"role", identity_.role}, {"database", identity_.database}});
 }
 
 // --- notifications ---

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "distsql/admin_context.h"
 #include "exec/client_port.h"
 #include "exec/relay.h"
 #include "placement/unit_runner.h"
@@ -53,6 +54,8 @@ struct Call {
 // forms that only a server can read.
 Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const plan::Values& values);
 
+class SessionAdmin;
+
 class Session final : public placement::UnitRunner {
  public:
   Session(Node& node, LoopContext& loop, std::unique_ptr<async::Stream> stream);
@@ -76,6 +79,8 @@ class Session final : public placement::UnitRunner {
   UnitId home() const override { return node_.home(); }
 
  private:
+  friend class SessionAdmin;
+
   // --- startup.cpp ---
   Task<bool> start();                                  // false: the session is over
   Task<Result<wire::StartupPacket>> read_startup();
@@ -154,12 +159,14 @@ class Session final : public placement::UnitRunner {
   Task<Status> ddl_concurrent(Call& call);
   Task<Status> admin(Call& call);
   Task<Status> distsql(std::string_view sql);
+  Task<Result<bool>> may_administer();
+  Task<Status> apply_waiting_rules(catalog::SnapshotPtr before);
   Task<Status> explain(Call& call);
   Task<Status> catalog_changed();
   Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
   void send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
                  std::string_view tag, bool with_description);
-  Task<Result<std::vector<std::vector<std::string>>>> preview(std::string sql);
+  Task<Result<std::vector<distsql::PreviewLine>>> preview(std::string sql);
 
   // --- copy.cpp ---
   Task<Status> pump_copy_in(txn::Participant& participant);

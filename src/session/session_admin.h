@@ -1,0 +1,39 @@
+// What DistSQL handlers see of a session and its node.
+#pragma once
+
+#include "distsql/admin_context.h"
+#include "session/session.h"
+
+namespace decan::session {
+
+class SessionAdmin final : public distsql::AdminContext {
+ public:
+  SessionAdmin(Session& session, bool may_administer) : session_(session), may_administer_(may_administer) {}
+
+  std::string database() const override { return session_.identity_.database; }
+  std::vector<std::string> search_path() const override { return session_.search_path_; }
+  bool may_administer() const override { return may_administer_; }
+  catalog::SnapshotPtr catalog() const override {
+    return session_.block_snapshot_ ? session_.block_snapshot_ : session_.snapshot_;
+  }
+  Task<Result<std::vector<catalog::SnapshotPtr>>> all_catalogs() override;
+  placement::UnitRunner& runner() override { return session_; }
+  Task<Status> with_store(std::function<Status(meta::Store&)> work) override;
+  Task<Status> prepare_unit(meta::UnitRecord unit, std::optional<meta::UnitRecord> before) override;
+  Task<Status> units_changed() override;
+  std::vector<std::pair<std::string, std::string>> unit_defaults() const override;
+  Task<Result<std::vector<distsql::ComputeNodeInfo>>> compute_nodes() override;
+  Task<Result<std::vector<distsql::SessionInfo>>> sessions() override;
+  Task<Status> kill(std::string session_id, bool only_statement) override;
+  Task<Result<std::vector<distsql::PreviewLine>>> preview(std::string sql) override;
+  Task<Result<std::vector<std::pair<std::string, std::string>>>> variables() override;
+  Task<Status> set_variable(std::string name, std::string value) override;
+
+ private:
+  Task<Status> copy_roles(backend::UnitConnection* unit);
+
+  Session& session_;
+  bool may_administer_;
+};
+
+}  // namespace decan::session
