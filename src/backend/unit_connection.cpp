@@ -108,7 +108,7 @@ Task<Status> UnitConnection::log_in(TimePoint deadline) {
     if (auto secured = co_await start_tls(); !secured) co_return secured;
   }
   const std::vector<std::pair<std::string, std::string>> parameters = {
-      {"user", identity_.role}, {"database", identity_.database}, {"client_encoding", "UTF8"}, {"application_name", "decan"}};
+      {"user", identity_.role}, {"database", identity_.database}, {"client_encoding", "UTF8"}};
   writer().startup(wire::kProtocol30, parameters);
   if (auto sent = co_await flush(); !sent) co_return sent;
   std::unique_ptr<auth::ScramClient> scram;

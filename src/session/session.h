@@ -159,7 +159,11 @@ class Session final : public placement::UnitRunner {
   Task<Status> ddl_concurrent(Call& call);
   Task<Status> admin(Call& call);
   Task<Status> distsql(std::string_view sql);
-  Task<Result<bool>> may_administer();
+  struct AdminFacts {
+    bool may_administer = false;          // superuser, or owner of the database
+    std::vector<std::string> schemas;     // those of search_path that exist
+  };
+  Task<Result<AdminFacts>> admin_facts();
   Task<Status> apply_waiting_rules(catalog::SnapshotPtr before);
   Task<Status> explain(Call& call);
   Task<Status> catalog_changed();

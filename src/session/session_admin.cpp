@@ -22,14 +22,18 @@ constexpr std::string_view kSqlShow = "sql_show";
 
 // --- DistSQL in a session ---
 
-Task<Result<bool>> Session::may_administer() {
+Task<Result<Session::AdminFacts>> Session::admin_facts() {
   auto participant = co_await join(node_.home(), txn_->in_block());
   if (!participant) co_return fail(participant.error());
   if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return fail(ready.error());
   auto owner = co_await (*participant)->connection->query(
-      "SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()");
+      "SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database();"
+      "SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))");
   if (!owner) co_return fail(owner.error());
-  co_return !owner->front().rows.empty() && owner->front().rows[0][0] == "t";
+  AdminFacts facts;
+  facts.may_administer = !(*owner)[0].rows.empty() && (*owner)[0].rows[0][0] == "t";
+  for (const auto& row : (*owner)[1].rows) facts.schemas.push_back(*row[0]);
+  co_return facts;
 }
 
 Task<Status> Session::distsql(std::string_view sql) {
@@ -45,13 +49,13 @@ Task<Status> Session::distsql(std::string_view sql) {
     co_return fail(kTold, {});
   }
   if (auto current = co_await snapshot(); !current) co_return fail(current.error());
-  auto admin = co_await may_administer();
-  if (!admin) co_return fail(admin.error());
+  auto facts = co_await admin_facts();
+  if (!facts) co_return fail(facts.error());
   if (distsql::needs_transaction(*statement)) {
     if (auto opened = co_await begin_implicit(); !opened) co_return opened;
     if (auto allowed = check_isolation(); !allowed) co_return allowed;
   }
-  SessionAdmin context(*this, *admin);
+  SessionAdmin context(*this, std::move(*facts));
   auto result = co_await distsql::execute(context, std::move(*statement));
   if (!result) co_return fail(result.error());
   for (const std::string& text : result->notices) send_notice("NOTICE", Error{"00000", text});
@@ -77,7 +81,7 @@ Task<Status> Session::apply_waiting_rules(catalog::SnapshotPtr before) {
       created.emplace_back(relation->schema, relation->name);
     }
   }
-  SessionAdmin context(*this, true);
+  SessionAdmin context(*this, {true, search_path_});
   for (const auto& [schema, name] : created) {
     auto applied = co_await distsql::apply_pending_rule(context, schema, name);
     if (!applied) co_return fail(applied.error());
@@ -224,7 +228,7 @@ Task<Result<std::vector<distsql::SessionInfo>>> SessionAdmin::sessions() {
     info.application = entry->application;
     info.compute_node = session_.node_.name;
     info.state = entry->state;
-    if (may_administer_ || entry->role == session_.identity_.role) info.statement = entry->statement;
+    if (facts_.may_administer || entry->role == session_.identity_.role) info.statement = entry->statement;
     info.session_seconds = seconds_since(entry->since);
     info.state_seconds = seconds_since(entry->state_since);
     infos.push_back(std::move(info));
@@ -237,7 +241,7 @@ Task<Status> SessionAdmin::kill(std::string session_id, bool only_statement) {
   std::from_chars(session_id.data(), session_id.data() + session_id.size(), pid);
   const SessionEntryPtr entry = session_.node_.registry.find(pid);
   if (!entry) co_return fail(sqlstate::kUndefinedObject, "session " + session_id + " does not exist", {}, "See SHOW SESSIONS.");
-  if (!may_administer_ && entry->role != session_.identity_.role) {
+  if (!facts_.may_administer && entry->role != session_.identity_.role) {
     co_return fail(sqlstate::kInsufficientPrivilege, "permission denied to end a session of another role");
   }
   entry->loop->loop.post([entry, only_statement] {

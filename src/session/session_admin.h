@@ -8,11 +8,11 @@ namespace decan::session {
 
 class SessionAdmin final : public distsql::AdminContext {
  public:
-  SessionAdmin(Session& session, bool may_administer) : session_(session), may_administer_(may_administer) {}
+  SessionAdmin(Session& session, Session::AdminFacts facts) : session_(session), facts_(std::move(facts)) {}
 
   std::string database() const override { return session_.identity_.database; }
-  std::vector<std::string> search_path() const override { return session_.search_path_; }
-  bool may_administer() const override { return may_administer_; }
+  std::vector<std::string> search_path() const override { return facts_.schemas; }
+  bool may_administer() const override { return facts_.may_administer; }
   catalog::SnapshotPtr catalog() const override {
     return session_.block_snapshot_ ? session_.block_snapshot_ : session_.snapshot_;
   }
@@ -33,7 +33,7 @@ class SessionAdmin final : public distsql::AdminContext {
   Task<Status> copy_roles(backend::UnitConnection* unit);
 
   Session& session_;
-  bool may_administer_;
+  Session::AdminFacts facts_;
 };
 
 }  // namespace decan::session
