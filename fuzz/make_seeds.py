@@ -153,6 +153,24 @@ SEEDS["numeric"] = {
     "wide": two(numeric(30, 0, 0, 1), numeric(-30, 0x4000, 124, 1)),
 }
 
+SEEDS["distsql"] = {
+    "register": b"REGISTER STORAGE UNIT IF NOT EXISTS ds_0 (HOST='h', PORT=5432, DB='d', USER='u', PASSWORD='p', PROPERTIES('maxPoolSize'=50)), "
+                b"ds_1 (URL='jdbc:postgresql://[::1]:5432/d?x=1', USER='u'), CHECK_PRIVILEGES=SELECT,XA;",
+    "hash": b"CREATE SHARDING TABLE RULE t (STORAGE_UNITS(ds_0), SHARDING_COLUMNS=a,b, TYPE(NAME='hash_mod', PROPERTIES('sharding-count'='4')))",
+    "boundary": b"CREATE SHARDING TABLE RULE t (SHARDING_COLUMN=a, TYPE(NAME='boundary_range', PROPERTIES('sharding-ranges'='-1, 5,10')))",
+    "volume": b"CREATE SHARDING TABLE RULE t (SHARDING_COLUMN=a, TYPE(NAME='volume_range', PROPERTIES('range-lower'=1,'range-upper'=30,'sharding-volume'=10)))",
+    "interval": b"CREATE SHARDING TABLE RULE t (SHARDING_COLUMN=a, TYPE(NAME='auto_interval', PROPERTIES('datetime-lower'='2024-02-28 00:00:00',"
+                b"'datetime-upper'='2024-03-02 00:00:00','sharding-seconds'=86400)))",
+    "standard": b"ALTER SHARDING TABLE RULE s.t (DATANODES('ds_${0..1}.t'), TABLE_STRATEGY(TYPE='complex', SHARDING_COLUMNS=a,b, "
+                b"SHARDING_ALGORITHM(TYPE(NAME='x'))), KEY_GENERATE_STRATEGY(COLUMN=id, GENERATOR=g), AUDIT_STRATEGY(TYPE(NAME='y'), ALLOW_HINT_DISABLE=true))",
+    "options": b"ALTER MIGRATION RULE (READ(WORKER_THREAD=20, RATE_LIMITER(TYPE(NAME='QPS',PROPERTIES('qps'='500')))))",
+    "encrypt": b"CREATE ENCRYPT RULE t (COLUMNS((NAME=a, CIPHER=b, ENCRYPT_ALGORITHM(TYPE(NAME='AES')))))",
+    "shadow": b"CREATE SHADOW RULE sh (SOURCE=ds, SHADOW=d, t (TYPE(NAME='SQL_HINT')))", "load": b"LOAD SINGLE TABLE ds_0.*.*, *.t",
+    "readwrite": b"ALTER READWRITE_SPLITTING RULE rw ENABLE r0 FROM db", "show": b"show /* a /* b */ c */ sharding table nodes \"T\" from db",
+    "unloaded": b"SHOW UNLOADED SINGLE TABLES FROM db STORAGE UNIT ds SCHEMA s", "preview": b"PREVIEW SELECT ';' -- x\n;", "kill": b"KILL QUERY '1'",
+    "select": b"SELECT 1", "open": b"SHOW SESSIONS LIKE 'a",
+}
+
 for target, seeds in SEEDS.items():
     folder = ROOT / target
     folder.mkdir(parents=True, exist_ok=True)

@@ -59,9 +59,10 @@ std::optional<bool> parse_bool(std::string_view text) {
 }  // namespace
 
 size_t AggregateState::heap_bytes() const {
+  if (!more) return 0;
   constexpr size_t kInline = 15;  // libstdc++'s short string
   const auto of = [](const std::string& s) { return s.capacity() > kInline ? s.capacity() + 1 : 0; };
-  return of(shown) + of(key) + (numeric ? sizeof(Numeric) + numeric->heap_bytes() : 0);
+  return sizeof(More) + of(more->shown) + of(more->key) + more->numeric.heap_bytes();
 }
 
 Status Aggregate::compile_sum(const plan::OutputColumn& output, const MergeInput& input, Aggregate& made) {
@@ -140,10 +141,11 @@ Status Aggregate::add_number(AggregateState& state, std::string_view bytes) cons
   }
   auto value = column_binary_ ? Numeric::from_binary(bytes) : Numeric::from_text(bytes);
   if (!value) return malformed_value(column_type_);
-  if (state.numeric) {
-    state.numeric->add(*value);
+  if (state.more) {
+    state.more->numeric.add(*value);
   } else {
-    state.numeric = std::make_unique<Numeric>(std::move(*value));
+    state.more = std::make_unique<AggregateState::More>();
+    state.more->numeric = std::move(*value);
   }
   return {};
 }
@@ -156,12 +158,13 @@ Status Aggregate::add_extreme(AggregateState& state, const RowValues& row) const
   if (!shown)
     return fail(sqlstate::kProtocolViolation, "a storage unit sent NULL for a value that is not NULL");
   if (state.any) {
-    const int order = order_.compare(*key, state.key);
+    const int order = order_.compare(*key, state.more->key);
     if (kind_ == Kind::kMin ? order >= 0 : order <= 0) return {};
   }
   state.any = true;
-  state.key.assign(*key);
-  if (column_ != key_) state.shown.assign(*shown);
+  if (!state.more) state.more = std::make_unique<AggregateState::More>();
+  state.more->key.assign(*key);
+  if (column_ != key_) state.more->shown.assign(*shown);
   return {};
 }
 
@@ -201,8 +204,11 @@ Status Aggregate::add(AggregateState& state, const RowValues& row) const {
 void Aggregate::finish(AggregateState& state) const {
   if (kind_ != Kind::kAvg && kind_ != Kind::kSum) return;
   if (!state.any || result_ != Number::kNumeric) return;
-  if (!state.numeric) state.numeric = std::make_unique<Numeric>(Numeric::from_integer(state.integer));
-  if (kind_ == Kind::kAvg) *state.numeric = state.numeric->divide(state.rows);
+  if (!state.more) {
+    state.more = std::make_unique<AggregateState::More>();
+    state.more->numeric = Numeric::from_integer(state.integer);
+  }
+  if (kind_ == Kind::kAvg) state.more->numeric = state.more->numeric.divide(state.rows);
 }
 
 Result<std::optional<std::string_view>> Aggregate::value(const AggregateState& state, bool binary,
@@ -214,7 +220,7 @@ Result<std::optional<std::string_view>> Aggregate::value(const AggregateState& s
       return std::nullopt;
     case Kind::kMin:
     case Kind::kMax:
-      return column_ == key_ ? state.key : state.shown;
+      return column_ == key_ ? state.more->key : state.more->shown;
     case Kind::kBoolAnd:
     case Kind::kBoolOr:
       scratch += binary ? static_cast<char>(state.flag ? 1 : 0) : state.flag ? 't' : 'f';
@@ -224,9 +230,9 @@ Result<std::optional<std::string_view>> Aggregate::value(const AggregateState& s
     case Kind::kAvg:
       break;
   }
-  if (state.numeric) {
-    if (auto status = binary ? state.numeric->append_binary(scratch) : state.numeric->append_text(scratch);
-        !status)
+  if (state.more) {
+    const Numeric& number = state.more->numeric;
+    if (auto status = binary ? number.append_binary(scratch) : number.append_text(scratch); !status)
       return std::unexpected(status.error());
     return scratch;
   }
@@ -244,7 +250,7 @@ int Aggregate::compare(const AggregateState& a, const AggregateState& b) const {
   switch (kind_) {
     case Kind::kMin:
     case Kind::kMax:
-      return order_.compare(a.key, b.key);
+      return order_.compare(a.more->key, b.more->key);
     case Kind::kBoolAnd:
     case Kind::kBoolOr:
       return static_cast<int>(a.flag) - static_cast<int>(b.flag);
@@ -254,7 +260,7 @@ int Aggregate::compare(const AggregateState& a, const AggregateState& b) const {
     case Kind::kAvg:
       break;
   }
-  if (a.numeric && b.numeric) return a.numeric->compare(*b.numeric);
+  if (a.more && b.more) return a.more->numeric.compare(b.more->numeric);
   return a.integer < b.integer ? -1 : a.integer > b.integer ? 1 : 0;
 }
 
@@ -294,9 +300,10 @@ int Aggregate::compare_with(const AggregateState& state, const Comparand& value)
       return static_cast<int>(state.flag) - static_cast<int>(value.flag);
     case Kind::kMin:
     case Kind::kMax: {
-      if (key_type_ == types::kFloat8) return compare_floats(read_float(state.key), value.real);
-      if (is_integer(key_type_)) return Numeric::from_integer(read_signed(state.key)).compare(value.numeric);
-      const auto number = Numeric::from_binary(state.key);
+      if (key_type_ == types::kFloat8) return compare_floats(read_float(state.more->key), value.real);
+      if (is_integer(key_type_))
+        return Numeric::from_integer(read_signed(state.more->key)).compare(value.numeric);
+      const auto number = Numeric::from_binary(state.more->key);
       return number ? number->compare(value.numeric) : 0;  // add() has checked the bytes
     }
     case Kind::kColumn:
@@ -305,7 +312,7 @@ int Aggregate::compare_with(const AggregateState& state, const Comparand& value)
     case Kind::kAvg:
       break;
   }
-  if (state.numeric) return state.numeric->compare(value.numeric);
+  if (state.more) return state.more->numeric.compare(value.numeric);
   return Numeric::from_integer(state.integer).compare(value.numeric);
 }
 

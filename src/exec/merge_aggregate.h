@@ -13,13 +13,17 @@
 
 namespace decan::exec {
 
+// Small, since there is one per group and aggregate; what only some aggregates need is allocated.
 struct AggregateState {
-  int128 integer = 0;                // counts and integer sums
-  uint64_t rows = 0;                 // kAvg: how many values were added
-  bool any = false;                  // a value that is not NULL was seen
-  bool flag = false;                 // bool_and, bool_or
-  std::unique_ptr<Numeric> numeric;  // numeric sums; averages once finished
-  std::string shown, key;            // kMin, kMax: the winner for the client, and in binary
+  struct More {
+    Numeric numeric;         // numeric sums; averages once finished
+    std::string shown, key;  // kMin, kMax: the winner for the client, and in binary
+  };
+  int128 integer = 0;          // counts and integer sums
+  uint64_t rows = 0;           // kAvg: how many values were added
+  std::unique_ptr<More> more;  // set for numeric values and for kMin, kMax once `any` is
+  bool any = false;            // a value that is not NULL was seen
+  bool flag = false;           // bool_and, bool_or
 
   size_t heap_bytes() const;
 };
