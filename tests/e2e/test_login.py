@@ -47,7 +47,7 @@ def test_reset_role_does_not_become_somebody_else(cluster, role):
         assert session.value("SELECT session_user || current_user") == role + role
         session.run("SELECT set_config('role', 'none', false)")
         assert session.value("SELECT current_user") == role
-        for sql in ("SET ROLE decan", "SET SESSION AUTHORIZATION decan", "SET ROLE postgres"):
+        for sql in (f"SET ROLE {cluster.user}", f"SET SESSION AUTHORIZATION {cluster.user}", "SET ROLE postgres"):
             with pytest.raises(wire.ServerError) as caught:
                 session.run(sql)
             assert caught.value.sqlstate in ("42501", "22023")

@@ -93,9 +93,13 @@ def differences(statement: Statement, want: Reply, got: Reply) -> list[str]:
         found.append(f"transaction status {got.status!r} instead of {want.status!r}")
     if want.parameter_types != got.parameter_types:
         found.append(f"parameter types {got.parameter_types} instead of {want.parameter_types}")
-    found += [f"setting {name} is reported as {got.settings[name]!r} instead of {value!r}"
-              for name, value in want.settings.items() if got.settings[name] != value]
     return found
+
+
+def settings_differences(want: Reply, got: Reply) -> list[str]:
+    """Of the settings that servers report on their own (ParameterStatus)."""
+    return [f"setting {name} is reported as {got.settings[name]!r} instead of {value!r}"
+            for name, value in want.settings.items() if got.settings[name] != value]
 
 
 def refusal_faults(sqlstate: str, got: Reply) -> list[str]:

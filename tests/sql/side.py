@@ -191,7 +191,10 @@ class Side:
         self.helper.run("SET client_min_messages = error")
         for listing in self.CLEANUP:
             for (command,) in self.helper.run(listing).rows:
-                self.helper.run(command.decode())
+                try:
+                    self.helper.run(command.decode())
+                except wire.ServerError as error:
+                    raise wire.ServerError({**error.fields, "M": f"{command.decode()}: {error.fields.get('M')}"}) from error
 
     def close(self) -> None:
         self.close_sessions()
