@@ -1,6 +1,10 @@
 -- Changing the placement. Every function is called on each unit by the compute node, as the client's own role and inside its
 -- transaction; what that role may not do itself (decan.*, schema decan_shard) is done here after its rights were checked.
 
+-- One change at a time in a database: taken on the home unit before anything is looked at. Readers of decan.map do not wait.
+CREATE OR REPLACE FUNCTION decan.lock_placement() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT FROM decan.map FOR UPDATE $$;
+
 -- Opens a change: raises the epoch (to `epoch` when given) and lets the guards pass for this transaction.
 CREATE OR REPLACE FUNCTION decan.begin_change(unit int, unit_count int, epoch bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
