@@ -88,9 +88,18 @@ SELECT DISTINCT true, d.objid, d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.r
  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384
    AND d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass);
 
-SELECT DISTINCT r.ev_class FROM pg_catalog.pg_rewrite r, pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
- WHERE r.ev_class >= 16384 AND m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
-   AND EXISTS (SELECT FROM decan.relation WHERE placement = 'broadcast')
+WITH RECURSIVE reader(oid) AS (
+  SELECT relid FROM decan.relation WHERE placement = 'broadcast'
+  UNION
+  SELECT w.ev_class FROM reader b
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = b.oid
+     AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+)
+SELECT DISTINCT r.ev_class
+  FROM reader v JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid,
+       pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
+ WHERE m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
 )sql";
 
 }  // namespace
