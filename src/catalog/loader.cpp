@@ -295,6 +295,8 @@ Result<std::unique_ptr<Relation>> Builder::relation(Fields& row) {
   } else if (made->placement == Placement::kBroadcast) {
     made->has_row_security = row.flag(8);
   }
+  if (made->unit.value >= out_->unit_count)
+    return corrupted("table " + made->name + " lives on an unknown storage unit");
   if (!row.ok()) return malformed("pg_class");
   return made;
 }
@@ -305,7 +307,7 @@ Status Builder::relations() {
     Fields row(fields);
     auto made = relation(row);
     if (!made) return fail(std::move(made.error()));
-    by_oid_[(*made)->oid] = made->get();
+    if ((*made)->oid != 0) by_oid_[(*made)->oid] = made->get();  // 0: lives on another unit
     relations_.push_back(std::move(*made));
   }
   return {};
@@ -450,8 +452,8 @@ Status Builder::broadcast_views() {
 
 }  // namespace
 
-Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database, size_t units,
-                                   UnitId home) {
+Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database,
+                                   size_t units, UnitId home) {
   auto out = std::make_shared<Snapshot>();
   out->version = version;
   out->database = std::move(database);

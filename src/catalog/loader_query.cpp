@@ -20,7 +20,7 @@ SELECT group_id, bucket, unit, modulus, remainder,
        accepts_null, is_default
   FROM decan.bucket ORDER BY group_id, bucket;
 
-SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement, 'single'), r.group_id, r.unit, r.leaf_prefix,
+SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement, 'single'), r.group_id, NULL::int4, r.leaf_prefix,
        c.relrowsecurity, p.partattrs,
        c.relname LIKE 'pg\_%' AND EXISTS (SELECT FROM pg_catalog.pg_class s
                                            WHERE s.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND s.relname = c.relname)
@@ -29,9 +29,11 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement
   LEFT JOIN decan.relation r ON r.relid = c.oid
   LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = r.relid
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
-  LEFT JOIN decan.relation t ON t.relid = i.indrelid AND t.placement <> 'single'
+  LEFT JOIN decan.relation t ON t.relid = i.indrelid
  WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c', 'i', 'I')
-   AND n.nspname NOT IN ('decan', 'decan_shard', 'pg_toast') AND n.nspname NOT LIKE 'pg\_temp\_%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%';
+   AND n.nspname NOT IN ('decan', 'decan_shard', 'pg_toast') AND n.nspname NOT LIKE 'pg\_temp\_%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%'
+UNION ALL
+SELECT 0, schema_name, table_name, 'r', 'single', NULL, unit, NULL, false, NULL, false FROM decan.single_table;
 
 SELECT t.tgrelid, pg_catalog.bool_or(t.tgtype & 1 = 1), pg_catalog.bool_or(t.tgtype & 1 = 0)
   FROM pg_catalog.pg_trigger t JOIN decan.relation r ON r.relid = t.tgrelid
@@ -52,13 +54,13 @@ SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attcollation,
   LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd'
   CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.pg_get_expr(ad.adbin, ad.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)),
                              coalesce(ad.adbin, t.typdefaultbin)::pg_catalog.text) e(sql, tree)
- WHERE r.placement <> 'single' ORDER BY a.attrelid, a.attnum;
+ ORDER BY a.attrelid, a.attnum;
 
 SELECT i.indrelid, c.relname, pg_catalog.substr(pg_catalog.md5(c.relname), 1, 8),
        i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL,
        pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], ' ')
   FROM decan.relation r JOIN pg_catalog.pg_index i ON i.indrelid = r.relid JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
- WHERE r.placement <> 'single' ORDER BY i.indrelid, c.relname;
+ ORDER BY i.indrelid, c.relname;
 
 WITH RECURSIVE k(oid, conname, conrelid, top) AS (
   SELECT c.oid, c.conname, c.conrelid, c.conname FROM pg_catalog.pg_constraint c JOIN decan.relation r ON r.relid = c.conrelid
@@ -86,9 +88,18 @@ SELECT DISTINCT true, d.objid, d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.r
  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384
    AND d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass);
 
-SELECT DISTINCT r.ev_class FROM pg_catalog.pg_rewrite r, pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
- WHERE r.ev_class >= 16384 AND m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
-   AND EXISTS (SELECT FROM decan.relation WHERE placement = 'broadcast')
+WITH RECURSIVE reader(oid) AS (
+  SELECT relid FROM decan.relation WHERE placement = 'broadcast'
+  UNION
+  SELECT w.ev_class FROM reader b
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = b.oid
+     AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+)
+SELECT DISTINCT r.ev_class
+  FROM reader v JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid,
+       pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
+ WHERE m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
 )sql";
 
 }  // namespace

@@ -60,7 +60,7 @@ bool Snapshot::is_volatile_function(std::string_view schema, std::string_view na
 
 void Snapshot::add(std::unique_ptr<Relation> relation) {
   by_schema_[relation->schema][relation->name] = relation.get();
-  by_oid_[relation->oid] = relation.get();
+  if (relation->oid != 0) by_oid_[relation->oid] = relation.get();
   if (!relation->leaf_prefix.empty()) by_leaf_prefix_[relation->leaf_prefix] = relation.get();
   relations_.push_back(std::move(relation));
 }

@@ -60,7 +60,7 @@ struct ShardGroup {
 };
 
 struct Relation {
-  Oid oid = 0;               // on the home unit
+  Oid oid = 0;               // on the home unit; 0 for a single table of another unit
   std::string schema, name;  // unquoted
   RelationKind kind = RelationKind::kTable;
   Placement placement = Placement::kSingle;

@@ -89,6 +89,8 @@ asio::awaitable<Status> Change::execute_on_all(std::vector<std::string> statemen
 }
 
 asio::awaitable<Result<Description>> Change::describe(std::string table) {
+  if (auto locked = co_await on(home_, "SELECT decan.lock_placement()"); !locked)
+    co_return fail(locked.error());
   const std::string as_given = quote_literal(table) + "::pg_catalog.regclass";
   if (auto owned = co_await on(home_, "SELECT decan.check_owner(" + as_given + ")"); !owned)
     co_return fail(owned.error());

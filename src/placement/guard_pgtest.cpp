@@ -195,14 +195,14 @@ TEST_F(Guard, UnplacedTablesAreNobodysBusiness) {
 TEST_F(Guard, PlacementFunctionsAskForAnOpenChangeAndForTheOwner) {
   auto reader = as("reader");
   for (const auto* sql :
-       {"SELECT decan.register('t', 9, 'single', NULL, NULL, NULL)", "SELECT decan.create_leaves('t', NULL)",
-        "SELECT decan.set_epoch(99)", "SELECT decan.drop_foreign_leaves('t', 0)",
-        "SELECT decan.set_aside('t', 'x')", "SELECT decan.forget('t')",
-        "SELECT decan.create_group(9, 'hash', '{23}', true, '[]')",
+       {"SELECT decan.register('t', 9, 'broadcast', NULL, NULL, NULL)",
+        "SELECT decan.create_leaves('t', NULL)", "SELECT decan.set_epoch(99)",
+        "SELECT decan.drop_foreign_leaves('t', 0)", "SELECT decan.set_aside('t', 'x')",
+        "SELECT decan.forget('t')", "SELECT decan.create_group(9, 'hash', '{23}', true, '[]')",
         "SELECT decan.assign_sequences('t', 0, 3, '{}')"}) {
     EXPECT_EQ(reader.error_of(sql).sqlstate(), "55000") << sql;
   }
-  for (const auto* sql : {"SELECT decan.register('t', 9, 'single', NULL, NULL, NULL)",
+  for (const auto* sql : {"SELECT decan.register('t', 9, 'broadcast', NULL, NULL, NULL)",
                           "SELECT decan.create_leaves('t', NULL)", "SELECT decan.forget('t')",
                           "SELECT decan.drop_foreign_leaves('t', 0)", "SELECT decan.set_aside('t', 'x')"}) {
     EXPECT_EQ(reader.error_of(std::string("BEGIN; SELECT decan.begin_change(1, 3); ") + sql).sqlstate(),
@@ -213,7 +213,7 @@ TEST_F(Guard, PlacementFunctionsAskForAnOpenChangeAndForTheOwner) {
   for (const auto* sql :
        {"UPDATE decan.map SET epoch = 0", "DELETE FROM decan.bucket",
         "INSERT INTO decan.change VALUES (pg_current_xact_id())", "SELECT * FROM decan.dist_commit",
-        "SELECT decan.settle('decan_x')", "INSERT INTO decan.relation VALUES (1, 1, 'single')"}) {
+        "SELECT decan.settle('decan_x')", "INSERT INTO decan.relation VALUES (1, 1, 'broadcast')"}) {
     EXPECT_EQ(reader.error_of(sql).sqlstate(), "42501") << sql;
   }
   EXPECT_EQ(reader.exec("SELECT epoch FROM decan.map").scalar(), "2");

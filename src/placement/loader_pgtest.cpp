@@ -172,6 +172,21 @@ TEST_F(Loader, RefusesAMapThatNamesUnknownUnits) {
   EXPECT_EQ(load(3), "XX001");
 }
 
+TEST_F(Loader, KnowsSingleTablesOfOtherUnits) {
+  home().exec("SELECT decan.load_single_table('public', 'Far Away', 2); CREATE TABLE here(k int)");
+  EXPECT_EQ(home().error_of("SELECT decan.load_single_table('public', 'here', 2)").sqlstate(), "42P07");
+  auto snapshot = units().snapshot();
+  const auto* relation = snapshot->find_exact("public", "Far Away");
+  ASSERT_NE(relation, nullptr);
+  EXPECT_EQ(relation->placement, Placement::kSingle);
+  EXPECT_EQ(relation->unit, UnitId{2});
+  EXPECT_EQ(snapshot->find_by_oid(0), nullptr);
+  home().exec("SELECT decan.load_single_table('public', 'Far Away', NULL)");
+  EXPECT_EQ(units().snapshot()->find_exact("public", "Far Away"), nullptr);
+  EXPECT_EQ(home().error_of("SELECT decan.load_single_table('public', 'Far Away', NULL)").sqlstate(),
+            "42P01");
+}
+
 TEST_F(Loader, TakesThousandsOfTablesInAFractionOfASecond) {
   for (int batch = 0; batch < 30; ++batch) {
     home().exec(

@@ -129,12 +129,16 @@ catalog::SnapshotPtr TestCluster::snapshot(UnitId home) {
 
 namespace {
 
-// Commits on every unit, or rolls back on every unit.
+// Commits on every unit, in two phases as a session does, or rolls back on every unit.
 template <class T>
 T in_transaction(LibpqRunner& runner, asio::awaitable<T> task) {
   for (const UnitId unit : runner.units()) runner.on(unit).exec("BEGIN");
   auto result = wait(std::move(task));
-  for (const UnitId unit : runner.units()) runner.on(unit).exec(result ? "COMMIT" : "ROLLBACK");
+  for (const UnitId unit : runner.units())
+    runner.on(unit).exec(result ? "PREPARE TRANSACTION 'placing'" : "ROLLBACK");
+  for (const UnitId unit : runner.units()) {
+    if (result) runner.on(unit).exec("COMMIT PREPARED 'placing'");
+  }
   return result;
 }
 

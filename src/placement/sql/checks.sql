@@ -97,7 +97,7 @@ CREATE OR REPLACE FUNCTION decan.check_placeable(rel oid) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c pg_class;
-  placed text := (SELECT r.placement FROM decan.relation r WHERE r.relid = rel AND r.placement <> 'single');
+  placed text := (SELECT r.placement FROM decan.relation r WHERE r.relid = rel);
   reason text;
 BEGIN
   SELECT * INTO c FROM pg_class WHERE oid = rel;
@@ -260,7 +260,7 @@ END $$;
 CREATE OR REPLACE FUNCTION decan.check_undistribute(rel regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  placed text := (SELECT r.placement FROM decan.relation r WHERE r.relid = rel AND r.placement <> 'single');
+  placed text := (SELECT r.placement FROM decan.relation r WHERE r.relid = rel);
 BEGIN
   PERFORM decan.check_owner(rel);
   IF placed IS NULL THEN

@@ -4,54 +4,67 @@
 CREATE OR REPLACE FUNCTION decan.leaf_index_name(leaf name, parent_index name) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT leaf || '_' || substr(md5(parent_index), 1, 8) $$;
 
--- Owner, privileges, column options, replica identity and index names of the leaves as the parent's. With row security on the
--- parent nobody but the owner may touch a leaf: the policies do not hold there.
-CREATE OR REPLACE FUNCTION decan.sync_leaves(rel regclass) RETURNS void
+-- Owner and privileges of the leaves as the parent's. With row security on the parent nobody but the owner may touch a leaf: the
+-- policies do not hold there. Leaves that are right already cost one comparison.
+CREATE OR REPLACE FUNCTION decan.sync_privileges(rel regclass) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  parent pg_class;
-  leaf record;
   item record;
-  wanted aclitem[];
+BEGIN
+  FOR item IN SELECT l.oid::regclass AS leaf, p.relowner
+                FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+               WHERE i.inhparent = rel AND l.relowner <> p.relowner LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO %I', item.leaf, pg_get_userbyid(item.relowner));
+  END LOOP;
+  PERFORM decan.set_acl(l.oid, w.acl)
+     FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent,
+          LATERAL (SELECT CASE WHEN p.relrowsecurity THEN NULL ELSE p.relacl END) w(acl)
+    WHERE i.inhparent = rel AND l.relacl IS DISTINCT FROM w.acl;
+  PERFORM decan.set_column_acl(l.attrelid, l.attname, w.acl)
+     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+     JOIN pg_attribute p ON p.attrelid = c.oid AND p.attnum > 0 AND NOT p.attisdropped
+     JOIN pg_attribute l ON l.attrelid = i.inhrelid AND l.attname = p.attname,
+          LATERAL (SELECT CASE WHEN c.relrowsecurity THEN NULL ELSE p.attacl END) w(acl)
+    WHERE i.inhparent = rel AND l.attacl IS DISTINCT FROM w.acl;
+END $$;
+
+-- Whatever else leaves do not take over by themselves: column options, index names, replica identity.
+CREATE OR REPLACE FUNCTION decan.leaf_statements(rel regclass) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', l.attrelid::regclass, p.attname, array_to_string(decan.column_options(p.attoptions), ', '))
+    FROM pg_inherits i JOIN pg_attribute p ON p.attrelid = i.inhparent JOIN pg_attribute l ON l.attrelid = i.inhrelid AND l.attname = p.attname
+   WHERE i.inhparent = rel AND p.attnum > 0 AND NOT p.attisdropped AND decan.column_options(p.attoptions) IS NOT NULL
+     AND decan.column_options(l.attoptions) IS DISTINCT FROM decan.column_options(p.attoptions)
+  UNION ALL
+  SELECT format('ALTER INDEX %s RENAME TO %I', x.oid::regclass, decan.leaf_index_name(l.relname, p.relname))
+    FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid JOIN pg_index n ON n.indrelid = l.oid JOIN pg_class x ON x.oid = n.indexrelid
+    JOIN pg_inherits xi ON xi.inhrelid = x.oid JOIN pg_class p ON p.oid = xi.inhparent
+   WHERE i.inhparent = rel AND x.relname <> decan.leaf_index_name(l.relname, p.relname)
+  UNION ALL
+  SELECT format('ALTER TABLE %s REPLICA IDENTITY %s', l.oid::regclass,
+                CASE p.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'd' THEN 'DEFAULT'
+                ELSE (SELECT format('USING INDEX %I', decan.leaf_index_name(l.relname, x.relname))
+                        FROM pg_index n JOIN pg_class x ON x.oid = n.indexrelid WHERE n.indrelid = p.oid AND n.indisreplident) END)
+    FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+   WHERE i.inhparent = rel AND l.relreplident <> p.relreplident
+$$;
+
+-- Brings the leaves of a sharded table in step with it.
+CREATE OR REPLACE FUNCTION decan.sync_leaves(rel regclass, privileges_only bool DEFAULT false) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  statement text;
   nested bool := decan.in_change();
 BEGIN
-  SELECT c.* INTO parent FROM pg_class c JOIN decan.relation r ON r.relid = c.oid WHERE c.oid = rel AND r.placement = 'sharded';
-  IF NOT FOUND THEN RETURN; END IF;
+  IF NOT EXISTS (SELECT FROM decan.relation r WHERE r.relid = rel AND r.placement = 'sharded') THEN RETURN; END IF;
   -- What is run here would be refused as DDL on shards by the event trigger, if no change were open.
   IF NOT nested THEN INSERT INTO decan.change(xid) VALUES (pg_current_xact_id()); END IF;
-  wanted := CASE WHEN parent.relrowsecurity THEN acldefault('r', parent.relowner)
-                 ELSE coalesce(parent.relacl, acldefault('r', parent.relowner)) END;
-  FOR leaf IN SELECT c.oid, c.relname, c.relowner, c.relacl FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = rel LOOP
-    IF leaf.relowner <> parent.relowner THEN
-      EXECUTE format('ALTER TABLE %s OWNER TO %I', leaf.oid::regclass, pg_get_userbyid(parent.relowner));
-    END IF;
-    PERFORM decan.set_acl(leaf.oid, wanted);
-    FOR item IN SELECT l.attname, CASE WHEN parent.relrowsecurity THEN NULL ELSE p.attacl END AS acl
-                  FROM pg_attribute p JOIN pg_attribute l ON l.attrelid = leaf.oid AND l.attname = p.attname
-                 WHERE p.attrelid = rel AND p.attnum > 0 AND NOT p.attisdropped
-                   AND l.attacl IS DISTINCT FROM CASE WHEN parent.relrowsecurity THEN NULL ELSE p.attacl END LOOP
-      PERFORM decan.set_column_acl(leaf.oid, item.attname, item.acl);
+  PERFORM decan.sync_privileges(rel);
+  IF NOT privileges_only THEN
+    FOR statement IN SELECT decan.leaf_statements(rel) LOOP
+      EXECUTE statement;
     END LOOP;
-    FOR item IN SELECT format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', leaf.oid::regclass, p.attname, array_to_string(decan.column_options(p.attoptions), ', ')) AS sql
-                  FROM pg_attribute p JOIN pg_attribute l ON l.attrelid = leaf.oid AND l.attname = p.attname
-                 WHERE p.attrelid = rel AND p.attnum > 0 AND NOT p.attisdropped AND decan.column_options(p.attoptions) IS NOT NULL
-                   AND decan.column_options(l.attoptions) IS DISTINCT FROM decan.column_options(p.attoptions)
-                UNION ALL
-                SELECT format('ALTER INDEX %s RENAME TO %I', l.oid::regclass, decan.leaf_index_name(leaf.relname, p.relname))
-                  FROM pg_index x JOIN pg_class l ON l.oid = x.indexrelid
-                  JOIN pg_inherits i ON i.inhrelid = l.oid JOIN pg_class p ON p.oid = i.inhparent
-                 WHERE x.indrelid = leaf.oid AND l.relname <> decan.leaf_index_name(leaf.relname, p.relname)
-                UNION ALL
-                SELECT format('ALTER TABLE %s REPLICA IDENTITY %s', leaf.oid::regclass,
-                              CASE parent.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END)
-                  FROM pg_class c WHERE c.oid = leaf.oid AND c.relreplident <> parent.relreplident AND parent.relreplident <> 'i'
-                UNION ALL
-                SELECT format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', leaf.oid::regclass, decan.leaf_index_name(leaf.relname, p.relname))
-                  FROM pg_index y JOIN pg_class p ON p.oid = y.indexrelid JOIN pg_class c ON c.oid = leaf.oid
-                 WHERE y.indrelid = rel AND y.indisreplident AND parent.relreplident = 'i' AND c.relreplident <> 'i' LOOP
-      EXECUTE item.sql;
-    END LOOP;
-  END LOOP;
+  END IF;
   IF NOT nested THEN PERFORM decan.end_change(); END IF;
 END $$;
 
@@ -108,9 +121,9 @@ BEGIN
     PERFORM decan.refuse(format('%s lies in schema decan_shard, which is managed by Decan', item.object_identity),
       'Alter the table that the shard belongs to, and create your own objects in another schema.');
   END IF;
-  IF NOT EXISTS (SELECT FROM decan.relation r WHERE r.placement <> 'single') THEN RETURN; END IF;
+  IF NOT EXISTS (SELECT FROM decan.relation) THEN RETURN; END IF;
   IF tg_tag IN ('GRANT', 'REVOKE') THEN
-    PERFORM decan.sync_leaves(r.relid) FROM decan.relation r WHERE r.placement = 'sharded';
+    PERFORM decan.sync_leaves(r.relid, true) FROM decan.relation r WHERE r.placement = 'sharded';
     RETURN;
   END IF;
   FOR item IN

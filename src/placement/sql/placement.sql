@@ -1,6 +1,10 @@
 -- Changing the placement. Every function is called on each unit by the compute node, as the client's own role and inside its
 -- transaction; what that role may not do itself (decan.*, schema decan_shard) is done here after its rights were checked.
 
+-- One change at a time in a database: taken on the home unit before anything is looked at. Readers of decan.map do not wait.
+CREATE OR REPLACE FUNCTION decan.lock_placement() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT FROM decan.map FOR UPDATE $$;
+
 -- Opens a change: raises the epoch (to `epoch` when given) and lets the guards pass for this transaction.
 CREATE OR REPLACE FUNCTION decan.begin_change(unit int, unit_count int, epoch bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -264,4 +268,24 @@ BEGIN
       EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', s.seqid::regclass, least((next_values ->> s.attname)::numeric, s.max));
     END IF;
   END LOOP;
+END $$;
+
+-- Makes a table of another unit known, or forgets it (unit NULL). For the owner of the database.
+CREATE OR REPLACE FUNCTION decan.load_single_table(schema_name name, table_name name, unit int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT pg_has_role(decan.caller(), (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()), 'USAGE') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'must be owner of the database';
+  END IF;
+  DELETE FROM decan.single_table s WHERE s.schema_name = load_single_table.schema_name AND s.table_name = load_single_table.table_name;
+  IF unit IS NULL THEN
+    IF NOT FOUND THEN
+      RAISE undefined_table USING MESSAGE = format('no single table %I.%I of another unit is loaded', schema_name, table_name);
+    END IF;
+    RETURN;
+  END IF;
+  IF to_regclass(format('%I.%I', schema_name, table_name)) IS NOT NULL THEN
+    RAISE duplicate_table USING MESSAGE = format('relation "%s" already exists on the home unit', table_name);
+  END IF;
+  INSERT INTO decan.single_table VALUES (load_single_table.schema_name, load_single_table.table_name, load_single_table.unit);
 END $$;

@@ -55,12 +55,19 @@ CREATE TABLE IF NOT EXISTS decan.bucket (
 CREATE TABLE IF NOT EXISTS decan.relation (
   relid oid PRIMARY KEY,
   id int NOT NULL UNIQUE,
-  placement text NOT NULL CHECK (placement IN ('sharded', 'broadcast', 'single')),
+  placement text NOT NULL CHECK (placement IN ('sharded', 'broadcast')),
   group_id int REFERENCES decan.shard_group,
-  unit int,                  -- single: where the table lives when that is not the home unit
   leaf_prefix text UNIQUE,
   storage_options text[],    -- WITH (…) of the table, which a partitioned parent can not hold
   CHECK ((placement = 'sharded') = (group_id IS NOT NULL AND leaf_prefix IS NOT NULL))
+);
+
+-- Single tables that live on another unit than home, kept on the home unit. All other tables that nobody placed live on home.
+CREATE TABLE IF NOT EXISTS decan.single_table (
+  schema_name name,
+  table_name name,
+  unit int NOT NULL,
+  PRIMARY KEY (schema_name, table_name)
 );
 
 -- What a sequence of a sharded table was before it was given a range of its own on every unit.
@@ -76,7 +83,7 @@ CREATE TABLE IF NOT EXISTS decan.sequence (
 CREATE TABLE IF NOT EXISTS decan.change (xid xid8 PRIMARY KEY);
 
 REVOKE ALL ON ALL TABLES IN SCHEMA decan FROM PUBLIC;
-GRANT SELECT ON decan.version, decan.map, decan.shard_group, decan.bucket, decan.relation, decan.sequence TO PUBLIC;
+GRANT SELECT ON decan.version, decan.map, decan.shard_group, decan.bucket, decan.relation, decan.sequence, decan.single_table TO PUBLIC;
 
 -- The role whose rights count: SET ROLE's when there is one. Inside SECURITY DEFINER functions current_user is their owner.
 CREATE OR REPLACE FUNCTION decan.caller() RETURNS name

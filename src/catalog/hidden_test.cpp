@@ -1,0 +1,54 @@
+#include "catalog/hidden.h"
+
+#include <gtest/gtest.h>
+
+namespace decan::catalog {
+namespace {
+
+TEST(HiddenFinder, FollowsNamesAndDependenciesToTheEnd) {
+  const std::vector<NamedRelation> relations{
+      {1, "orders", true}, {2, "v1", false}, {3, "v2", false}, {4, "quiet", false}};
+  const std::vector<Routine> routines{{10, "public", "direct", "select * from ORDERS"},
+                                      {11, "public", "caller", "begin perform direct(); end"},
+                                      {12, "public", "loop_a", "select loop_b()"},
+                                      {13, "public", "loop_b", "select loop_a() -- and caller"},
+                                      {14, "public", "clean", "select my_orders, orders2, \"x\""},
+                                      {15, "public", "c_code", ""}};
+  const std::vector<Dependency> dependencies{
+      {{false, 2}, {false, 1}}, {{false, 3}, {true, 11}}, {{true, 15}, {false, 3}}};
+  const HiddenFinder finder(relations, routines, dependencies);
+  for (const Oid view : {2u, 3u}) EXPECT_EQ(finder.relation(view), "orders") << view;
+  EXPECT_EQ(finder.relation(4), "");
+  EXPECT_EQ(finder.relation(1), "");  // the table itself hides nothing
+  for (const Oid routine : {10u, 11u, 12u, 13u, 15u}) EXPECT_EQ(finder.routine(routine), "orders") << routine;
+  EXPECT_EQ(finder.routine(14), "");
+}
+
+TEST(HiddenFinder, KeepsEqualOidsOfTablesAndRoutinesApart) {
+  const std::vector<NamedRelation> relations{{5, "orders", true}, {7, "v", false}};
+  const std::vector<Routine> routines{{5, "s", "unrelated", "select 1"}, {7, "s", "other", "select 2"}};
+  const HiddenFinder finder(relations, routines,
+                            {{{false, 7}, {true, 5}}});  // a view that calls function 5, not table 5
+  EXPECT_EQ(finder.relation(7), "");
+  EXPECT_EQ(finder.routine(7), "");
+}
+
+TEST(HiddenFinder, FindsNamesThatAreNoWords) {
+  const std::vector<NamedRelation> relations{{1, "Two Words", true}, {2, "\xc3\x9c", true}};
+  const std::vector<Routine> routines{{10, "s", "f", "select * from \"Two Words\""},
+                                      {11, "s", "g", "select * from \xc3\x9c"},
+                                      {12, "s", "h", "two  words"}};
+  const HiddenFinder finder(relations, routines, {});
+  EXPECT_EQ(finder.routine(10), "Two Words");
+  EXPECT_EQ(finder.routine(11), "\xc3\x9c");
+  EXPECT_EQ(finder.routine(12), "");
+}
+
+TEST(HiddenFinder, CostsNothingWithoutShardedTables) {
+  const HiddenFinder finder({{2, "v", false}}, {{10, "s", "f", "v"}}, {{{true, 10}, {false, 2}}});
+  EXPECT_EQ(finder.relation(2), "");
+  EXPECT_EQ(finder.routine(10), "");
+}
+
+}  // namespace
+}  // namespace decan::catalog
