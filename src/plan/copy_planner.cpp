@@ -196,7 +196,7 @@ void copy_table_out(const UtilityInput& input, const catalog::Relation* relation
                   " WHERE " + guard_conjunct(input.context->catalog->epoch) + ") TO STDOUT" + std::string(option_text(input));
   out.routing.to = RouteTo::kAllUnits;
   out.routing.group = relation->group;
-  out.whole_text = {TextPiece{{}, {}, spec.unit_sql, nullptr}};
+  out.whole_text = {TextPiece{{}, {}, spec.unit_sql, nullptr, false}};
   out.guarded_sql = spec.unit_sql;
   out.detail = std::move(spec);
 }

@@ -87,6 +87,7 @@ struct TextPiece {
   TextPosition begin, end;                     // copied, unless one of the next two is set
   std::string text;
   const catalog::Relation* leaf_of = nullptr;  // the leaf of this relation in the routed bucket
+  bool now = false;                            // Values::now as a string literal
 };
 using Text = std::vector<TextPiece>;
 
@@ -189,6 +190,12 @@ struct Plan {
   Text whole_text;     // when it ends on one unit otherwise: the whole statement with the epoch check
   Text fragment_text;  // when it ends on several units: what each of them gets, with the epoch check
   std::string guarded_sql;  // whole_text as it was for the statement planned (EXPLAIN, PREVIEW); empty without check
+  // fragment_text holds the statement's time in place of now(), CURRENT_DATE, …, so that all units use the same: Values::now
+  // must be given when several units are addressed.
+  bool needs_now = false;
+  // String literals (ordinals) and parameters that the units may read as dates: the clock's words ('now', 'today') in them
+  // would mean another time on every unit. resolve() refuses them when several units are addressed.
+  std::vector<uint32_t> clock_literals, clock_parameters;
   uint32_t parameter_count = 0;      // highest $n
   std::optional<MergeSpec> merge;    // kScatter
   bool broadcast_write = false;

@@ -47,6 +47,9 @@ struct Values {
   std::string_view sql;                        // the string that was planned if it holds one statement, else the own text
   const sql::Template* tpl = nullptr;          // ignored for plans with exact_text
   std::span<const ParameterValue> parameters;
+  // Start of the transaction as PostgreSQL would show it in ISO form with a zone, "2026-11-20 11:05:00.123456+00". Needed when
+  // Plan::needs_now and several units are addressed.
+  std::string_view now = {};
 };
 
 struct UnitTarget {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "catalog/type_oids.h"
+#include "plan/scatter_planner.h"
 #include "plan/spread.h"
 
 namespace decan::plan {
@@ -179,6 +180,11 @@ bool QueryPlanner::route_by_key(Plan& out) {
     if (!pin) return false;
     if (std::ranges::find(pins, *pin) == pins.end()) pins.push_back(std::move(*pin));
   }
+  route_pins(out, std::move(pins));
+  return true;
+}
+
+void QueryPlanner::route_pins(Plan& out, std::vector<Routing::Pin> pins) {
   Routing routing;
   routing.to = RouteTo::kByKey;
   routing.group = pins[0].group;
@@ -194,7 +200,7 @@ bool QueryPlanner::route_by_key(Plan& out) {
   const bool whole = make_whole_text(out);
   if (!whole && out.leaf_text.empty()) {
     refuse(out, "the statement has a form that can not be checked against moving data", "Write the statement without outer parentheses and TABLE.");
-    return true;
+    return;
   }
   out.explain_reason = "every sharded table is restricted to one key";
   // More than one unit may be needed: then only if the parts can be merged.
@@ -209,7 +215,6 @@ bool QueryPlanner::route_by_key(Plan& out) {
       out = std::move(several);
     }
   }
-  return true;
 }
 
 // Every bucket that the statement may touch is on one unit, which can run it whole.
@@ -267,8 +272,35 @@ bool QueryPlanner::assigns_same_key(const Level& level, const sql::Target& targe
   return false;
 }
 
+const NowCalls& QueryPlanner::now_calls() {
+  if (!now_) now_ = find_now_calls(scope_, source_, context_.standard_conforming_strings);
+  return *now_;
+}
+
+void QueryPlanner::scatter_everywhere(Plan& out) const {
+  out.routing = Routing{};
+  out.routing.to = RouteTo::kAllUnits;
+  // Tables of several groups can not be joined, so one group tells the units; if they could, all units would be right too.
+  const auto* group = survey_.sharded[0]->relation->group;
+  const bool one = std::ranges::all_of(survey_.sharded, [&](const Source* source) { return source->relation->group == group; });
+  out.routing.group = one ? group : nullptr;
+}
+
 void QueryPlanner::scatter(Plan& out) {
-  refuse(out, "this query needs rows of several storage units", "Restrict it to one sharding key.");
+  if (survey_.write_target != nullptr) return scatter_write(out);
+  const sql::QueryLayout* found = layout();
+  if (found == nullptr || found->selects.empty())
+    return refuse(out, "this form of query over several storage units is not supported", "Write the query without outer parentheses, VALUES and TABLE.");
+  const ScatterInput input{scope_, survey_, facts_, values_, source_, *found, now_calls(), input_.statement, context_.standard_conforming_strings};
+  ScatterPlanner planner(input);
+  const bool built = planner.build(out);
+  literal_dependent_ = literal_dependent_ || planner.literal_dependent();
+  if (!built) return refuse(out, planner.obstacle().message, planner.obstacle().hint);
+  // With one target the whole statement runs there.
+  if (out.whole_text.empty() && !make_whole_text(out)) return refuse(out, "this form of query over several storage units is not supported", "");
+  out.action = Action::kScatter;
+  out.explain_reason = "rows of several units are merged";
+  scatter_everywhere(out);
 }
 
 }  // namespace decan::plan

@@ -7,9 +7,11 @@
 #include <string_view>
 
 #include "plan/key_facts.h"
+#include "plan/now_calls.h"
 #include "plan/plan.h"
 #include "plan/planner.h"
 #include "plan/scope.h"
+#include "plan/spread.h"
 #include "plan/survey.h"
 #include "plan/text.h"
 #include "sql/parse.h"
@@ -40,11 +42,14 @@ class QueryPlanner {
   void route_without_shards(Plan& out) const;
   bool all_on_one_unit(Plan& out);
   bool route_by_key(Plan& out);
+  void route_pins(Plan& out, std::vector<Routing::Pin> pins);
   std::optional<Routing::Pin> pin_of(const Source& source) const;
   bool key_is_changed(Plan& out) const;
   bool assigns_same_key(const Level& level, const sql::Target& target, const Source& source, size_t key) const;
   bool single_valued(const Routing& routing) const;
   void scatter(Plan& out);
+  void scatter_everywhere(Plan& out) const;   // routing to all units that hold buckets of its tables
+  const NowCalls& now_calls();
 
   // --- writes (write_planner.cpp) ---
   void plan_insert(Plan& out);
@@ -52,13 +57,17 @@ class QueryPlanner {
   void insert_select(Plan& out);
   std::optional<std::vector<ValueRef>> row_key(const std::vector<const sql::Expr*>& row, std::string& why) const;
   void plan_broadcast_write(Plan& out);
-  std::string broadcast_obstacle() const;
+  std::string broadcast_obstacle();
   void scatter_write(Plan& out);
+  bool insert_keys(const Level& source, std::vector<KeyCondition>& keys) const;
+  bool inserts_own_key(const Level& source, const Spread& spread) const;
+  void write_text_with_now(Plan& out);
 
   // --- texts (query_text.cpp) ---
   void make_leaf_text(Plan& out);
   bool leaves_possible() const;
   bool make_whole_text(Plan& out);
+  void add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const;
   const sql::QueryLayout* layout();
   std::string_view own_text() const;   // what Values::sql will be for this statement, up to its end
 
@@ -73,6 +82,7 @@ class QueryPlanner {
   FactFinder facts_;
   std::optional<sql::QueryLayout> layout_;
   bool layout_tried_ = false;
+  std::optional<NowCalls> now_;
   mutable bool literal_dependent_ = false;
 };
 

@@ -87,13 +87,9 @@ void QueryPlanner::make_leaf_text(Plan& out) {
   out.leaf_text = std::move(text);
 }
 
-// Adds the epoch check to every leg that has a WHERE or a place for one.
-bool QueryPlanner::make_whole_text(Plan& out) {
-  const sql::QueryLayout* found = layout();
-  if (found == nullptr || found->selects.empty()) return false;
+void QueryPlanner::add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const {
   const std::string guard = guard_conjunct(snapshot_.epoch);
-  TextBuilder builder(source_, {source_.base(), input_.statement.end});
-  for (const sql::SelectLayout& select : found->selects) {
+  for (const sql::SelectLayout& select : layout.selects) {
     if (select.where) {
       builder.copy_to(select.where->begin);
       builder.add(guard + " AND (");
@@ -104,6 +100,14 @@ bool QueryPlanner::make_whole_text(Plan& out) {
       builder.add(" WHERE " + guard);
     }
   }
+}
+
+// Adds the epoch check to every leg that has a WHERE or a place for one.
+bool QueryPlanner::make_whole_text(Plan& out) {
+  const sql::QueryLayout* found = layout();
+  if (found == nullptr || found->selects.empty()) return false;
+  TextBuilder builder(source_, {source_.base(), input_.statement.end});
+  add_guards(builder, *found);
   Text text = builder.finish();
   std::string rendered = render_text(text, own_text(), source_.tpl(), std::nullopt);
   if (!sql::equal_but_guards(own_text(), rendered, found->selects.size())) return false;

@@ -5,6 +5,7 @@
 #include "catalog/partition_hash.h"
 #include "catalog/type_oids.h"
 #include "plan/key_facts.h"
+#include "plan/now_calls.h"
 #include "plan/text.h"
 
 namespace decan::plan {
@@ -395,9 +396,32 @@ std::string render_rows(const InsertRows& rows, const Values& values, const sql:
   return out;
 }
 
-}  // namespace
+// What may not differ between units, when there are several.
+Status check_clock(const Plan& plan, const Values& values, const sql::Template* tpl) {
+  const auto refuse_word = [] {
+    return fail(sqlstate::kFeatureNotSupported, "'now', 'today', 'tomorrow' and 'yesterday' would be read by every storage unit's own clock", {},
+                "Use now() or CURRENT_DATE, or pass the time itself.");
+  };
+  for (const uint32_t index : plan.clock_literals) {
+    if (tpl == nullptr || index >= tpl->literals.size()) continue;
+    const sql::Literal& literal = tpl->literals[index];
+    // Words are short; a long literal is looked at only as far as it could be one.
+    constexpr uint32_t kLongest = 64;
+    if (literal.bytes > kLongest) continue;
+    const auto text = sql::literal_value(values.sql, literal);
+    if (!text || is_clock_word(*text)) return refuse_word();
+  }
+  for (const uint32_t number : plan.clock_parameters) {
+    if (number == 0 || number > values.parameters.size()) continue;
+    const ParameterValue& parameter = values.parameters[number - 1];
+    if (!parameter.is_null && !parameter.is_binary && is_clock_word(parameter.bytes)) return refuse_word();
+  }
+  if (plan.needs_now && values.now.empty())
+    return fail(sqlstate::kFeatureNotSupported, "now() over several storage units needs the session's time", {}, "Pass the time as a parameter.");
+  return {};
+}
 
-Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) {
+Result<std::vector<UnitTarget>> resolve_units(const Plan& plan, const Values& values) {
   const Routing& routing = plan.routing;
   const sql::Template* tpl = template_of(plan, values);
   if (const auto* rows = std::get_if<InsertRows>(&plan.detail)) return insert_targets(plan, *rows, values, tpl);
@@ -419,6 +443,16 @@ Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) 
   return out;
 }
 
+}  // namespace
+
+Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) {
+  auto targets = resolve_units(plan, values);
+  if (targets && targets->size() > 1) {
+    if (auto status = check_clock(plan, values, template_of(plan, values)); !status) return fail(status.error());
+  }
+  return targets;
+}
+
 std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count) {
   const sql::Template* tpl = template_of(plan, values);
   if (target_count <= 1) {
@@ -427,7 +461,7 @@ std::string render(const Plan& plan, const Values& values, const UnitTarget& tar
     return std::string(values.sql);
   }
   if (plan.action == Action::kInsertRows) return render_rows(std::get<InsertRows>(plan.detail), values, tpl, target);
-  if (!plan.fragment_text.empty()) return render_text(plan.fragment_text, values.sql, tpl, std::nullopt);
+  if (!plan.fragment_text.empty()) return render_text(plan.fragment_text, values.sql, tpl, std::nullopt, values.now);
   if (!plan.whole_text.empty()) return render_text(plan.whole_text, values.sql, tpl, std::nullopt);
   return std::string(values.sql);
 }

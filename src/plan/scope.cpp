@@ -22,17 +22,63 @@ void add_targets(const std::vector<sql::Target>& targets, std::vector<const sql:
   }
 }
 
-// The name PostgreSQL gives an unnamed output column (FigureColname), for the cases in which another query can refer to it.
-std::string default_name(const sql::Expr& expr) {
+std::string_view sql_value_name(sql::SqlValue value) {
+  using enum sql::SqlValue;
+  switch (value) {
+    case kNone: return "?column?";
+    case kCurrentDate: return "current_date";
+    case kCurrentTime:
+    case kCurrentTimeN: return "current_time";
+    case kCurrentTimestamp:
+    case kCurrentTimestampN: return "current_timestamp";
+    case kLocalTime:
+    case kLocalTimeN: return "localtime";
+    case kLocalTimestamp:
+    case kLocalTimestampN: return "localtimestamp";
+    case kCurrentRole: return "current_role";
+    case kCurrentUser: return "current_user";
+    case kUser: return "user";
+    case kSessionUser: return "session_user";
+    case kCurrentCatalog: return "current_catalog";
+    case kCurrentSchema: return "current_schema";
+  }
+  return "?column?";
+}
+
+// The name PostgreSQL gives an unnamed output column (FigureColname) and whether it is a strong one, which a cast around it
+// keeps. Empty where it is not known here.
+std::pair<std::string, bool> default_name(const sql::Expr& expr) {
+  const auto inner = [&](size_t i) { return i < expr.args.size() && expr.args[i] != nullptr ? default_name(*expr.args[i]) : std::pair<std::string, bool>{"?column?", false}; };
   switch (expr.kind) {
-    case ExprKind::kColumn: return expr.star || expr.names.empty() ? "" : expr.names.back();
-    case ExprKind::kFunction: return expr.names.empty() ? "" : expr.names.back();
+    case ExprKind::kColumn: return {expr.star || expr.names.empty() ? "" : expr.names.back(), true};
+    case ExprKind::kFunction: return {expr.names.empty() ? "" : expr.names.back(), true};
     case ExprKind::kCast: {
-      const std::string inner = expr.args.empty() ? "" : default_name(*expr.args[0]);
-      return inner.empty() || inner == "?column?" ? expr.type.name : inner;
+      auto name = inner(0);
+      if (name.second) return name;
+      return {expr.type.name, false};
     }
-    case ExprKind::kCollate: return expr.args.empty() ? "" : default_name(*expr.args[0]);
-    default: return "?column?";
+    case ExprKind::kCollate: return inner(0);
+    case ExprKind::kIndirection: return {expr.names.empty() ? inner(0) : std::pair<std::string, bool>{expr.names.back(), true}};
+    case ExprKind::kSqlValue: return {std::string(sql_value_name(expr.sql_value)), true};
+    case ExprKind::kCoalesce: return {"coalesce", true};
+    case ExprKind::kArray: return {"array", true};
+    case ExprKind::kRow: return {"row", true};
+    case ExprKind::kSubquery:
+      switch (expr.subquery_kind) {
+        case sql::SubqueryKind::kExists: return {"exists", true};
+        case sql::SubqueryKind::kArray: return {"array", true};
+        case sql::SubqueryKind::kScalar:
+          if (expr.subquery != nullptr && !expr.subquery->targets.empty()) {
+            const auto& target = expr.subquery->targets[0];
+            return target.name.empty() ? default_name(*target.expr) : std::pair{target.name, true};
+          }
+          return {"?column?", false};
+        default: return {"?column?", false};
+      }
+    case ExprKind::kMinMax:
+    case ExprKind::kCase:
+    case ExprKind::kOther: return {"", false};
+    default: return {"?column?", false};
   }
 }
 
@@ -268,7 +314,7 @@ std::optional<std::vector<std::string>> Scope::output_names(const Level& level) 
     } else if (target.expr->star && target.expr->kind == ExprKind::kIndirection) {
       return std::nullopt;
     } else {
-      names.push_back(default_name(*target.expr));
+      names.push_back(default_name(*target.expr).first);
     }
   }
   return names;

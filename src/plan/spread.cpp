@@ -1,6 +1,7 @@
 #include "plan/spread.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "plan/functions.h"
 
@@ -297,6 +298,21 @@ bool SpreadFinder::replicated_exactly(const Level& level) {
   return true;
 }
 
+// GROUP BY of a sub-query with positions replaced by what they mean.
+std::vector<const Expr*> SpreadFinder::group_exprs(const sql::Query& query) {
+  std::vector<const Expr*> out;
+  for (const Expr* expr : query.group_by) {
+    if (expr->kind == ExprKind::kLiteral && expr->literal == sql::LiteralType::kInteger && expr->text.size() < 5) {
+      literal_dependent_ = true;
+      const auto position = static_cast<size_t>(std::max(0, std::atoi(expr->text.c_str())));
+      const bool no_star = std::ranges::none_of(query.targets, [](const sql::Target& target) { return target.expr->star && target.expr->kind != ExprKind::kFunction; });
+      if (position >= 1 && position <= query.targets.size() && no_star) expr = query.targets[position - 1].expr;
+    }
+    out.push_back(expr);
+  }
+  return out;
+}
+
 std::optional<Spread> SpreadFinder::output_of(const Level& level, const Source& source) {
   const sql::Query& query = *level.query;
   if (!mentions_sharded(level)) {
@@ -337,7 +353,7 @@ std::optional<Spread> SpreadFinder::output_of(const Level& level, const Source& 
     if (unknown && query.group_by.empty())
       return fail_with("a sub-query over several storage units calls a function that may be an aggregate", "");
   }
-  if (aggregates && !contains_key(level, *rows, query.group_by))
+  if (aggregates && !contains_key(level, *rows, group_exprs(query)))
     return fail_with("a sub-query over several storage units aggregates rows without grouping by the sharding key",
                      "Group by all columns of the sharding key, or aggregate in the outermost query.");
   if (!query.distinct_on.empty() && !contains_key(level, *rows, query.distinct_on))

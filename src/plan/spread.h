@@ -41,6 +41,8 @@ class SpreadFinder {
   bool contains_key(const Level& level, const Spread& spread, const std::vector<const sql::Expr*>& exprs) const;
   bool contains_key(const Level& level, const Spread& spread, const std::vector<ColumnId>& columns) const;
   const Obstacle& obstacle() const { return obstacle_; }
+  // A position in GROUP BY was followed, so the answer holds for this literal only.
+  bool literal_dependent() const { return literal_dependent_; }
 
  private:
   std::nullopt_t fail_with(std::string message, std::string hint);
@@ -56,7 +58,10 @@ class SpreadFinder {
 
   const Scope& scope_;
   const FactFinder& facts_;
+  std::vector<const sql::Expr*> group_exprs(const sql::Query& query);
+
   Obstacle obstacle_;
+  bool literal_dependent_ = false;
 };
 
 // Windows of a block: those of its functions with named ones resolved. nullopt: PARTITION BY can not be told.

@@ -107,31 +107,15 @@ class Surveyor {
         return visit_column(level, expr);
       case ExprKind::kFunction:
         return visit_function(expr);
-      case ExprKind::kSqlValue:
-        if (expr.sql_value >= sql::SqlValue::kCurrentDate && expr.sql_value <= sql::SqlValue::kLocalTimestampN) {
-          out_.uses_now = true;
-          out_.volatile_name = "CURRENT_TIMESTAMP";
-        }
-        return;
       case ExprKind::kCurrentOf:
         out_.current_of = true;
         return;
       case ExprKind::kCast:
         if (expr.type.name.starts_with("reg")) out_.regclass_cast = expr.type.name;
-        return visit_time_text(expr);
+        return;
       default:
         return;
     }
-  }
-
-  // 'now'::timestamptz and its like are the clock in disguise.
-  void visit_time_text(const Expr& expr) {
-    const Expr* arg = expr.args.empty() ? nullptr : expr.args[0];
-    if (arg == nullptr || arg->kind != ExprKind::kLiteral || arg->literal != sql::LiteralType::kString) return;
-    const std::string& type = expr.type.name;
-    if (!type.starts_with("time") && type != "date") return;
-    // The clock's words are letters; every other date starts with a digit or names a month or infinity.
-    out_.uses_now = out_.uses_now || std::ranges::any_of(arg->text, [](char c) { return c >= 'a' && c <= 'z'; });
   }
 
   void visit_column(const Level& level, const Expr& expr) {
@@ -159,16 +143,11 @@ class Surveyor {
         visit_unknown(schema, name, expr);
         break;
       case FunctionClass::kNow:
-        out_.uses_now = true;
-        out_.volatile_name = joined(expr.names) + "()";
         break;
       case FunctionClass::kVolatile:
         out_.volatile_name = joined(expr.names) + "()";
         break;
       case FunctionClass::kPure:
-        // age(x) counts from today.
-        if (name == "age" && expr.args.size() == 1) out_.uses_now = true, out_.volatile_name = "age()";
-        break;
       case FunctionClass::kAggregate:
       case FunctionClass::kWindow:
       case FunctionClass::kSetReturning:

@@ -28,7 +28,6 @@ struct Survey {
   std::string unknown_function;
   std::string home_function;               // has to run on the home unit
   std::string aggregate_or_window;
-  bool uses_now = false;
   bool session_advisory_lock = false;
   bool reads_session_value = false;
   bool sets_config = false;

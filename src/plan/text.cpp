@@ -45,20 +45,34 @@ void TextBuilder::copy_to(uint32_t offset) {
   at_ = offset;
 }
 
-void TextBuilder::add_copy(sql::Range range) {
+void TextBuilder::add_plain_copy(sql::Range range) {
   if (range.empty()) return;
-  pieces_.push_back({source_.position(range.begin), source_.position(range.end), {}, nullptr});
+  pieces_.push_back({source_.position(range.begin), source_.position(range.end), {}, nullptr, false});
+}
+
+void TextBuilder::add_copy(sql::Range range) {
+  if (now_ != nullptr) {
+    for (const NowCall& call : *now_) {
+      if (call.range.begin < range.begin || call.range.end > range.end) continue;
+      add_plain_copy({range.begin, call.range.begin});
+      add(call.before);
+      pieces_.push_back({{}, {}, {}, nullptr, true});
+      add(call.after);
+      range.begin = call.range.end;
+    }
+  }
+  add_plain_copy(range);
 }
 
 void TextBuilder::add(std::string_view text) {
   if (!pieces_.empty() && !pieces_.back().text.empty()) {
     pieces_.back().text += text;
   } else {
-    pieces_.push_back({{}, {}, std::string(text), nullptr});
+    pieces_.push_back({{}, {}, std::string(text), nullptr, false});
   }
 }
 
-void TextBuilder::add_leaf(const catalog::Relation* relation) { pieces_.push_back({{}, {}, {}, relation}); }
+void TextBuilder::add_leaf(const catalog::Relation* relation) { pieces_.push_back({{}, {}, {}, relation, false}); }
 
 Text TextBuilder::finish() {
   copy_to(end_);
@@ -71,13 +85,18 @@ uint32_t instance_offset(const TextPosition& position, const sql::Template* tpl)
   return last.offset + last.bytes + (position.offset - position.after_last);
 }
 
-std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf) {
+std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf,
+                        std::string_view now) {
   std::string out;
   constexpr size_t kLeafNameBytes = 64;
   out.reserve(sql.size() + kLeafNameBytes);
   for (const TextPiece& piece : text) {
     if (piece.leaf_of != nullptr) {
       if (leaf) out += piece.leaf_of->leaf(*leaf);
+    } else if (piece.now) {
+      out += '\'';
+      out += now;
+      out += '\'';
     } else if (!piece.text.empty()) {
       out += piece.text;
     } else {

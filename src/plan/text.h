@@ -34,11 +34,18 @@ class SourceText {
   uint32_t base_;
 };
 
+// A call of the clock, and what stands for it in texts for several units: `before` + the time as a literal + `after`.
+struct NowCall {
+  sql::Range range;
+  std::string before, after;
+};
+
 // Pieces in the order in which they are added; adjacent edits must not overlap.
 class TextBuilder {
  public:
-  // Edits [from, to) of the text.
-  TextBuilder(const SourceText& source, sql::Range whole) : source_(source), at_(whole.begin), end_(whole.end) {}
+  // Edits [from, to) of the text. `now`: calls to be replaced wherever they are copied, in the order of the text.
+  TextBuilder(const SourceText& source, sql::Range whole, const std::vector<NowCall>* now = nullptr)
+      : source_(source), now_(now), at_(whole.begin), end_(whole.end) {}
   // Copies up to `offset`, then continues with what is added.
   void copy_to(uint32_t offset);
   void skip_to(uint32_t offset) { at_ = offset; }
@@ -48,13 +55,16 @@ class TextBuilder {
   Text finish();
 
  private:
+  void add_plain_copy(sql::Range range);
   const SourceText& source_;
+  const std::vector<NowCall>* now_;
   uint32_t at_, end_;
   Text pieces_;
 };
 
 // The text as it is for one execution. `leaf`: bucket whose leaves are named.
-std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf);
+std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf,
+                        std::string_view now = {});
 // Byte in the instance's text.
 uint32_t instance_offset(const TextPosition& position, const sql::Template* tpl);
 

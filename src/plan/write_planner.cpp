@@ -97,8 +97,84 @@ void QueryPlanner::insert_values(Plan& out, const sql::Query& source) {
   out.detail = std::move(rows);
 }
 
+// Conditions on the target's key that the source query's output satisfies: constants, or columns pinned by conditions.
+bool QueryPlanner::insert_keys(const Level& source, std::vector<KeyCondition>& keys) const {
+  const catalog::Relation& relation = *survey_.write_target->relation;
+  const auto outputs = scope_.outputs(source);
+  if (!outputs) return false;
+  const Closure closure(facts_.facts_of(source));
+  for (size_t i = 0; i < relation.key_attnums.size(); ++i) {
+    const auto id = key_column_of(*survey_.write_target, i);
+    if (!id) return false;
+    const catalog::Column& column = relation.columns[id->index];
+    size_t position = id->index;
+    if (!query_.columns.empty()) {
+      const auto found = std::ranges::find(query_.columns, column.name, &sql::Target::name);
+      position = static_cast<size_t>(found - query_.columns.begin());
+    }
+    if (position >= outputs->size()) return false;
+    const auto& output = (*outputs)[position];
+    if (output.column) {
+      const auto* base = scope_.base_column(*output.column);
+      const KeyCondition* condition = closure.condition(*output.column);
+      if (base == nullptr || condition == nullptr || type_family(base->type) != type_family(column.type)) return false;
+      keys.push_back(*condition);
+    } else {
+      auto value = output.expr == nullptr ? std::nullopt : values_.assigned(*output.expr, column);
+      if (!value) return false;
+      keys.push_back(KeyCondition{{*value}, {}, {}, 0});
+    }
+  }
+  return true;
+}
+
+// Every row goes to the bucket that it was read from.
+bool QueryPlanner::inserts_own_key(const Level& source, const Spread& spread) const {
+  const catalog::Relation& relation = *survey_.write_target->relation;
+  const auto outputs = scope_.outputs(source);
+  if (!outputs) return false;
+  const Closure closure(facts_.facts_of(source));
+  return std::ranges::any_of(spread.keys, [&](const KeyTuple& key) {
+    if (key.group != relation.group || key.nullable) return false;
+    for (size_t i = 0; i < relation.key_attnums.size(); ++i) {
+      const auto id = key_column_of(*survey_.write_target, i);
+      if (!id) return false;
+      const catalog::Column& column = relation.columns[id->index];
+      size_t position = id->index;
+      if (!query_.columns.empty()) {
+        const auto found = std::ranges::find(query_.columns, column.name, &sql::Target::name);
+        position = static_cast<size_t>(found - query_.columns.begin());
+      }
+      if (position >= outputs->size()) return false;
+      const auto& output = (*outputs)[position].column;
+      const auto* base = output ? scope_.base_column(*output) : nullptr;
+      const bool same = output && closure.equal(*output, key.columns[i]);
+      if (!same || base == nullptr || modifier_changes(column) || type_family(base->type) != type_family(column.type)) return false;
+    }
+    return true;
+  });
+}
+
 void QueryPlanner::insert_select(Plan& out) {
-  refuse(out, "INSERT … SELECT into a sharded table is not supported", "Read the rows first, or use COPY.");
+  const Level* source = nullptr;
+  for (const Level* child : scope_.top().children) {
+    if (child->role == LevelRole::kLeg && child->query == query_.source) source = child;
+  }
+  if (source == nullptr) return refuse(out, "this form of INSERT is not supported for sharded tables", "");
+  // All rows to one bucket.
+  std::vector<Routing::Pin> pins;
+  Routing::Pin own{survey_.write_target->relation->group, {}};
+  bool pinned = insert_keys(*source, own.keys);
+  if (pinned) pins.push_back(own);
+  for (const Source* table : survey_.sharded) {
+    if (table == survey_.write_target) continue;
+    auto pin = pinned ? pin_of(*table) : std::nullopt;
+    pinned = pinned && pin;
+    if (pinned && std::ranges::find(pins, *pin) == pins.end()) pins.push_back(std::move(*pin));
+  }
+  if (pinned) return route_pins(out, std::move(pins));
+  if (all_on_one_unit(out)) return;
+  scatter_write(out);
 }
 
 void QueryPlanner::plan_broadcast_write(Plan& out) {
@@ -108,16 +184,28 @@ void QueryPlanner::plan_broadcast_write(Plan& out) {
   out.broadcast_write = true;
   out.routing.to = RouteTo::kAllUnits;
   out.explain_reason = "a broadcast table is written on every unit";
+  write_text_with_now(out);
+}
+
+// The statement with one time for all units.
+void QueryPlanner::write_text_with_now(Plan& out) {
+  const NowCalls& now = now_calls();
+  out.needs_now = !now.calls.empty();
+  out.clock_literals = now.literals;
+  out.clock_parameters = now.parameters;
+  if (now.calls.empty()) return;
+  TextBuilder builder(source_, {source_.base(), input_.statement.end}, &now.calls);
+  out.fragment_text = builder.finish();
 }
 
 // Why the units could come to store different rows; empty when they can not.
-std::string QueryPlanner::broadcast_obstacle() const {
+std::string QueryPlanner::broadcast_obstacle() {
   const catalog::Relation& relation = *survey_.write_target->relation;
   const std::string quoted = "broadcast table \"" + relation.name + "\"";
   if (!survey_.sharded.empty()) return "a write to the " + quoted + " can not read a sharded table";
   if (!survey_.units.empty()) return "a write to the " + quoted + " can not read \"" + survey_.single_name + "\", which is on one unit only";
-  if (!survey_.volatile_name.empty() || survey_.uses_now)
-    return survey_.volatile_name + " in a write to the " + quoted + " may give another value on every unit";
+  if (!survey_.volatile_name.empty()) return survey_.volatile_name + " in a write to the " + quoted + " may give another value on every unit";
+  if (!now_calls().obstacle.empty()) return now_calls().obstacle + " in a write to the " + quoted + " may give another value on every unit";
   if (!survey_.system_column.empty()) return "a system column in a write to the " + quoted + " differs between units";
   if (survey_.current_of || survey_.samples) return "CURRENT OF and TABLESAMPLE in a write to the " + quoted + " are not supported";
   if (query_.kind == QueryKind::kMerge) return "MERGE into the " + quoted + " is not supported";
@@ -127,7 +215,7 @@ std::string QueryPlanner::broadcast_obstacle() const {
   SpreadFinder finder(scope_, facts_);
   for (const Level& level : scope_.levels()) {
     if (&level == &scope_.top()) continue;
-    Source none;
+    const Source none;
     if (!finder.output_of(level, none)) return finder.obstacle().message;
   }
   if (query_.kind != QueryKind::kInsert) return {};
@@ -155,7 +243,48 @@ std::string QueryPlanner::broadcast_obstacle() const {
 }
 
 void QueryPlanner::scatter_write(Plan& out) {
-  refuse(out, "this write needs several storage units", "Restrict it to one sharding key.");
+  const std::string over = " in a write over several storage units is not supported";
+  if (!survey_.inner_writes.empty()) return refuse(out, "a data-modifying WITH" + over, "Run the statements one by one in a transaction.");
+  if (!survey_.system_column.empty()) return refuse(out, "the system column \"" + survey_.system_column + "\"" + over, "Use the table's own columns.");
+  if (!survey_.home_function.empty()) return refuse(out, survey_.home_function + "()" + over, "Call it in a statement of its own.");
+  if (survey_.calls_volatile_user_function || survey_.reads_session_value || survey_.sets_config)
+    return refuse(out, "the function " + survey_.unknown_function + "()" + over, "Call it in a statement of its own.");
+  if (survey_.samples || !survey_.regclass_cast.empty()) return refuse(out, "TABLESAMPLE or a cast to an object id" + over, "");
+  if (!now_calls().obstacle.empty()) return refuse(out, now_calls().obstacle + over, "Use now() or CURRENT_DATE, or pass the time as a parameter.");
+  SpreadFinder finder(scope_, facts_);
+  if (query_.kind == QueryKind::kInsert) {
+    const Level* source = nullptr;
+    for (const Level* child : scope_.top().children) {
+      if (child->role == LevelRole::kLeg && child->query == query_.source) source = child;
+    }
+    const Source none;
+    const auto output = source == nullptr ? std::nullopt : finder.output_of(*source, none);
+    const auto rows = !output || !output->sharded || source->query->kind != QueryKind::kSelect ? std::nullopt : finder.rows_of(*source);
+    if (!rows || !inserts_own_key(*source, *rows))
+      return refuse(out, "INSERT … SELECT into the sharded table \"" + survey_.write_target->relation->name + "\" would move rows between storage units",
+                    "Select the target's sharding key from the same shard group's key, or load the rows with COPY.", finder.obstacle().message);
+    for (const Level* child : scope_.top().children) {
+      if (child->role == LevelRole::kSublink) return refuse(out, "a sub-query in ON CONFLICT or RETURNING" + over, "");
+    }
+  } else if (!finder.rows_of(scope_.top())) {
+    return refuse(out, finder.obstacle().message, finder.obstacle().hint);
+  }
+  literal_dependent_ = literal_dependent_ || finder.literal_dependent();
+  if (out.whole_text.empty() && !make_whole_text(out))
+    return refuse(out, "this form of write over several storage units is not supported", "Write the statement without outer parentheses and TABLE.");
+  const NowCalls& now = now_calls();
+  if (!now.calls.empty()) {
+    const sql::QueryLayout& found = *layout();
+    TextBuilder builder(source_, {source_.base(), input_.statement.end}, &now.calls);
+    add_guards(builder, found);
+    out.fragment_text = builder.finish();
+  }
+  out.needs_now = !now.calls.empty();
+  out.clock_literals = now.literals;
+  out.clock_parameters = now.parameters;
+  out.action = Action::kScatterWrite;
+  out.explain_reason = "every unit writes its own rows";
+  scatter_everywhere(out);
 }
 
 }  // namespace decan::plan
