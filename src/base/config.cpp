@@ -363,7 +363,6 @@ Config default_config(const std::string& data_directory) {
                  .queue_timeout = 30s,
                  .idle_timeout = 10min,
                  .max_lifetime = 1h,
-                 .max_queue = 10'000,
                  .prepared_statements_per_connection = 200};
   config.log = {.level = log::Level::kInfo, .format = log::Format::kText, .slow_statement = 1s};
   config.units = {.binaries = "/usr/lib/postgresql/15/bin",

@@ -62,7 +62,6 @@ struct Config {
 
   struct Pool {
     Duration connect_timeout{}, queue_timeout{}, idle_timeout{}, max_lifetime{};
-    int64_t max_queue = 0;  // statements that wait for one unit's connections; more are refused with 53300
     int64_t prepared_statements_per_connection = 0;
   } pool;
 

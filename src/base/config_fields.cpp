@@ -72,8 +72,6 @@ void add_pool(std::vector<Field>& out, Config& config) {
                  "To connect and log in to a storage unit.\n"});
   out.push_back({"pool", "queue_timeout", DurationSlot{&p.queue_timeout, false}, kReload,
                  "How long a statement waits for a server connection before it fails with 53300.\n"});
-  out.push_back({"pool", "max_queue", IntegerSlot{&p.max_queue, 0, 1'000'000}, kReload,
-                 "Statements that may wait for connections to one unit; more fail with 53300 at once.\n"});
   out.push_back({"pool", "idle_timeout", DurationSlot{&p.idle_timeout, true}, kReload,
                  "A server connection that nobody used for so long is closed.\n"});
   out.push_back({"pool", "max_lifetime", DurationSlot{&p.max_lifetime, true}, kReload,

@@ -338,3 +338,10 @@ def test_two_starts_at_once_make_one_cluster(deployment):
         out, error = process.communicate(timeout=150)
         assert process.returncode == 0, out + error
     assert len(deployment.status()["components"]) == 3
+
+
+def test_the_reference_documents_every_key_as_the_program_does():
+    printed = subprocess.run([str(clusters.decan_binary()), "config", "show", "--defaults", "--dir", "/var/lib/decan"],
+                             capture_output=True, text=True, check=True).stdout
+    reference = (clusters.REPOSITORY / "docs/reference.md").read_text()
+    assert f"```yaml\n{printed}```" in reference, "run tools/reference"
