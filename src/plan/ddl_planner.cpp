@@ -56,6 +56,7 @@ class DdlPlanner {
   void create_as();
   void create_view();
   void alter_table();
+  void leave_out_only();
   bool check_alter(const Relation& relation, const Tree& command);
   bool check_column(const Relation* relation, const std::string& table, const Tree& column);
   bool check_constraint(const Relation* relation, const std::string& table, const Tree& constraint, const std::string& column);
@@ -333,7 +334,20 @@ void DdlPlanner::alter_table() {
       if (!check_constraint(relation, tree_.child("relation").str("relname"), constraint, "")) return;
     }
   }
+  // pg_dump writes ALTER TABLE ONLY; for a partitioned table ONLY would leave its partitions out.
+  if (relation != nullptr && relation->placement == Placement::kSharded && !tree_.child("relation").flag("inh")) leave_out_only();
   run_for(tree_.child("relation"));
+}
+
+void DdlPlanner::leave_out_only() {
+  const std::string_view text = input_.own_text();
+  sql::Lexer lexer(text, input_.context->standard_conforming_strings);
+  for (sql::Token token = lexer.next(); token.kind == sql::TokenKind::kIdentifier; token = lexer.next()) {
+    const std::string_view word = text.substr(token.begin, token.end - token.begin);
+    if (word.size() != 4 || !std::ranges::equal(word, std::string_view("only"), [](char a, char b) { return (a | 0x20) == b; })) continue;
+    spec_.unit_sql = std::string(text.substr(0, token.begin)) + std::string(text.substr(token.end));
+    return;
+  }
 }
 
 void DdlPlanner::create_index() {
@@ -660,6 +674,7 @@ bool DdlPlanner::maintenance(const std::string& kind) {
 
 void DdlPlanner::plan() {
   const std::string kind = tree_.kind();
+  if (kind == "AlterSystemStmt") return refuse(out_, "ALTER SYSTEM is not supported", "Change the cluster's configuration instead.");
   if (!tables(kind) && !objects(kind) && !databases(kind) && !maintenance(kind))
     refuse(out_, "this kind of statement is not supported (" + kind + ")", "Run it on a storage unit directly if it is needed there.");
   if (out_.action == Action::kDdl || out_.action == Action::kDdlConcurrent) out_.detail = std::move(spec_);

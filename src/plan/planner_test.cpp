@@ -127,7 +127,6 @@ TEST(Route, JoinsOnTheKeyNameEveryLeaf) {
 TEST(Route, FallsBackToTheParentWithTheEpochCheck) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"select * from guarded where id = 5", "select * from guarded where " + kGuard + " AND (id = 5)"},
-      {"select tableoid from orders where customer_id = 5", "select tableoid from orders where " + kGuard + " AND (customer_id = 5)"},
       {"select public.orders.total from orders where customer_id = 5",
        "select public.orders.total from orders where " + kGuard + " AND (customer_id = 5)"},
       {"select a.total from orders a, orders b where a.customer_id = 5 and b.customer_id = 5",

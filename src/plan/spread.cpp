@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "catalog/type_oids.h"
 #include "plan/functions.h"
 
 namespace decan::plan {
@@ -88,7 +89,8 @@ std::optional<Spread> SpreadFinder::relation(const Source& source) {
     return out;
   }
   if (source.relation != nullptr && source.relation->kind == catalog::RelationKind::kView && source.relation->reads_only_broadcast)
-    return Spread{};
+    return fail_with("the view \"" + source.relation->name + "\" may have another answer on every storage unit",
+                     "Join the view's tables instead.");
   return fail_with("a query over several storage units can not read \"" + source.ref->name + "\", which is on one unit only",
                    "Make it a broadcast table with create_reference_table(), or restrict the query to one key of the sharded table.");
 }
@@ -260,6 +262,13 @@ bool SpreadFinder::every_shard_tied(const Level& level, const Spread& outer) {
   return true;
 }
 
+// Sums of floating point numbers depend on the order of rows.
+bool SpreadFinder::is_exact_number(const Level& level, const Expr& expr) const {
+  const auto id = expr.kind == ExprKind::kColumn ? scope_.resolve(level, expr) : std::nullopt;
+  const auto* column = id ? scope_.base_column(*id) : nullptr;
+  return column != nullptr && (type_family(column->type) == catalog::type::kInt8 || column->type == catalog::type::kNumeric);
+}
+
 // A query over broadcast tables that has the same answer on every unit, whatever order its rows are read in.
 bool SpreadFinder::replicated_exactly(const Level& level) {
   const sql::Query& query = *level.query;
@@ -279,8 +288,10 @@ bool SpreadFinder::replicated_exactly(const Level& level) {
       const FunctionClass kind = classify_function(node.names);
       volatile_call = volatile_call || kind == FunctionClass::kVolatile || kind == FunctionClass::kUnknown;
       if (kind != FunctionClass::kAggregate) return;
-      static constexpr std::string_view kFree[] = {"count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor"};
-      order_matters = order_matters || std::ranges::find(kFree, node.names.back()) == std::end(kFree);
+      static constexpr std::string_view kFree[] = {"count", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor"};
+      const bool sum = node.names.back() == "sum" || node.names.back() == "avg";
+      const bool exact_sum = sum && node.args.size() == 1 && is_exact_number(level, *node.args[0]);
+      order_matters = order_matters || (!exact_sum && std::ranges::find(kFree, node.names.back()) == std::end(kFree));
     });
   }
   if (volatile_call) {

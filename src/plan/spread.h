@@ -55,6 +55,7 @@ class SpreadFinder {
   bool check_sublink(const Level& child, const Spread& spread);
   bool every_shard_tied(const Level& level, const Spread& outer);
   bool replicated_exactly(const Level& level);
+  bool is_exact_number(const Level& level, const sql::Expr& expr) const;
 
   const Scope& scope_;
   const FactFinder& facts_;
