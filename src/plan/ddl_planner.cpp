@@ -198,19 +198,20 @@ void DdlPlanner::create_table(const Tree& stmt) {
 
 // Unknown functions and the clock in a default are evaluated once per unit.
 bool DdlPlanner::check_column(const Relation* relation, const std::string& table, const Tree& column) {
-  if (relation == nullptr || relation->placement == Placement::kSingle) return true;
+  // Sharded tables: each row has its own value, and units give sequences ranges of their own.
+  if (relation == nullptr || relation->placement != Placement::kBroadcast) return true;
   const auto type_names = column.child("type_name").strings("names");
   const std::string type = type_names.empty() ? "" : type_names.back();
   bool identity = type == "serial" || type == "bigserial" || type == "smallserial" || type == "serial4" || type == "serial8";
   bool differs = false;
   for (const Tree& constraint : column.list("constraints")) {
     identity = identity || constraint.name_of("contype") == "CONSTR_IDENTITY";
-    if (constraint.name_of("contype") != "CONSTR_DEFAULT" || relation->placement != Placement::kBroadcast) continue;
+    if (constraint.name_of("contype") != "CONSTR_DEFAULT") continue;
     for (const Tree& call : constraint.all("FuncCall")) differs = differs || classify_function(call.strings("funcname")) != FunctionClass::kPure;
     differs = differs || !constraint.all("SQLValueFunction").empty();
   }
   if (identity) {
-    refuse(out_, "a serial or identity column can not be added to the distributed table \"" + table + "\"", "Create the column before the table is distributed, or use a uuid.");
+    refuse(out_, "a serial or identity column can not be added to the broadcast table \"" + table + "\"", "Create the column before the table is distributed, or use a uuid.");
   } else if (differs) {
     refuse(out_, "the default of a new column of the broadcast table \"" + table + "\" may give another value on every unit",
            "Add the column without a default, then set the default and update the rows with a constant.");

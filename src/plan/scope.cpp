@@ -228,6 +228,21 @@ void Scope::add_relation(Level& level, const sql::RelationRef& ref, const sql::F
   name_columns(source, ref.column_aliases);
 }
 
+// Functions that yield one column are named after their alias or themselves.
+void Scope::name_function_columns(Source& source, const sql::FromItem& item) {
+  if (item.kind != FromKind::kFunction || item.functions.size() != 1) return;
+  const sql::Expr& call = *item.functions[0];
+  if (call.kind != ExprKind::kFunction || call.names.empty()) return;
+  const std::string& name = call.names.back();
+  static constexpr std::string_view kScalar[] = {"generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "unnest"};
+  if (std::ranges::find(kScalar, name) == std::end(kScalar) || (name == "unnest" && call.args.size() != 1)) return;
+  if (source.alias.empty()) source.alias = name;
+  source.columns = {source.alias};
+  if (item.ordinality) source.columns.emplace_back("ordinality");
+  source.columns_known = true;
+  name_columns(source, item.relation.column_aliases);
+}
+
 void Scope::add_from(Level& level, const sql::FromItem& item) {
   switch (item.kind) {
     case FromKind::kRelation:
@@ -252,6 +267,7 @@ void Scope::add_from(Level& level, const sql::FromItem& item) {
   by_item_[&item] = &source;
   if (item.subquery == nullptr) {
     source.kind = Source::Kind::kFunction;
+    name_function_columns(source, item);
     level.sources.push_back(&source);
     return;
   }

@@ -97,6 +97,7 @@ class Scope {
   void fill(Level& level);
   void add_from(Level& level, const sql::FromItem& item);
   void add_relation(Level& level, const sql::RelationRef& ref, const sql::FromItem* item);
+  void name_function_columns(Source& source, const sql::FromItem& item);
   void add_sublinks(Level& level, const sql::Expr* expr);
   void add_expressions(Level& level);
   Level* find_cte(const Level& level, std::string_view name) const;

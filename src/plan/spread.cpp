@@ -125,6 +125,7 @@ std::optional<Spread> SpreadFinder::join(const Level& level, const FromItem& fro
   const bool keeps_right = from.join == JoinType::kInner || from.join == JoinType::kRight;
   auto left = item(level, *from.left, keeps_left ? inner : Facts{});
   if (!left) return std::nullopt;
+  if (keeps_left && is_tied_lateral(*from.right, *left)) return left;
   auto right = item(level, *from.right, keeps_right ? inner : Facts{});
   if (!right) return std::nullopt;
   if (from.natural && left->sharded && right->sharded)
@@ -195,15 +196,11 @@ std::optional<Spread> SpreadFinder::rows_of(const Level& level) {
     if (!target) return std::nullopt;
     out = std::move(*target);
   }
-  // Tables side by side in FROM may be tied together through one another: those that fit are joined first.
-  std::vector<Spread> parts;
   for (const FromItem* from : query.from) {
+    if (is_tied_lateral(*from, out)) continue;
     auto part = item(level, *from, facts);
     if (!part) return std::nullopt;
-    parts.push_back(std::move(*part));
-  }
-  for (auto& part : parts) {
-    auto joined = combine(std::move(out), std::move(part), closure);
+    auto joined = combine(std::move(out), std::move(*part), closure);
     if (!joined) return std::nullopt;
     out = std::move(*joined);
   }
@@ -230,6 +227,17 @@ bool SpreadFinder::check_sublink(const Level& child, const Spread& spread) {
     return false;
   }
   return true;
+}
+
+// LATERAL (SELECT … WHERE key = the row's key …): whatever it computes, its rows are on the unit of the row beside it.
+bool SpreadFinder::is_tied_lateral(const FromItem& from, const Spread& beside) {
+  if (from.kind != FromKind::kSubquery || !from.lateral || !beside.sharded) return false;
+  const Source* source = scope_.source_of(from);
+  if (source == nullptr || source->derived == nullptr || !mentions_sharded(*source->derived)) return false;
+  const Obstacle before = obstacle_;
+  const bool tied = every_shard_tied(*source->derived, beside);
+  obstacle_ = before;
+  return tied;
 }
 
 // Every sharded table below is restricted to the key of the outer row, so all its rows that matter are on that row's unit.
