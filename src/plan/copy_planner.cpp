@@ -233,6 +233,8 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
     return;
   }
   out.action = Action::kCopyOut;
+  out.tag = "COPY";
+  out.returns_rows = false;
   out.detail = std::move(options.spec);
 }
 

@@ -56,6 +56,7 @@ class DdlPlanner {
   void create_as();
   void create_view();
   void alter_table();
+  void leave_out_only();
   bool check_alter(const Relation& relation, const Tree& command);
   bool check_column(const Relation* relation, const std::string& table, const Tree& column);
   bool check_constraint(const Relation* relation, const std::string& table, const Tree& constraint, const std::string& column);
@@ -197,19 +198,20 @@ void DdlPlanner::create_table(const Tree& stmt) {
 
 // Unknown functions and the clock in a default are evaluated once per unit.
 bool DdlPlanner::check_column(const Relation* relation, const std::string& table, const Tree& column) {
-  if (relation == nullptr || relation->placement == Placement::kSingle) return true;
+  // Sharded tables: each row has its own value, and units give sequences ranges of their own.
+  if (relation == nullptr || relation->placement != Placement::kBroadcast) return true;
   const auto type_names = column.child("type_name").strings("names");
   const std::string type = type_names.empty() ? "" : type_names.back();
   bool identity = type == "serial" || type == "bigserial" || type == "smallserial" || type == "serial4" || type == "serial8";
   bool differs = false;
   for (const Tree& constraint : column.list("constraints")) {
     identity = identity || constraint.name_of("contype") == "CONSTR_IDENTITY";
-    if (constraint.name_of("contype") != "CONSTR_DEFAULT" || relation->placement != Placement::kBroadcast) continue;
+    if (constraint.name_of("contype") != "CONSTR_DEFAULT") continue;
     for (const Tree& call : constraint.all("FuncCall")) differs = differs || classify_function(call.strings("funcname")) != FunctionClass::kPure;
     differs = differs || !constraint.all("SQLValueFunction").empty();
   }
   if (identity) {
-    refuse(out_, "a serial or identity column can not be added to the distributed table \"" + table + "\"", "Create the column before the table is distributed, or use a uuid.");
+    refuse(out_, "a serial or identity column can not be added to the broadcast table \"" + table + "\"", "Create the column before the table is distributed, or use a uuid.");
   } else if (differs) {
     refuse(out_, "the default of a new column of the broadcast table \"" + table + "\" may give another value on every unit",
            "Add the column without a default, then set the default and update the rows with a constant.");
@@ -333,7 +335,20 @@ void DdlPlanner::alter_table() {
       if (!check_constraint(relation, tree_.child("relation").str("relname"), constraint, "")) return;
     }
   }
+  // pg_dump writes ALTER TABLE ONLY; for a partitioned table ONLY would leave its partitions out.
+  if (relation != nullptr && relation->placement == Placement::kSharded && !tree_.child("relation").flag("inh")) leave_out_only();
   run_for(tree_.child("relation"));
+}
+
+void DdlPlanner::leave_out_only() {
+  const std::string_view text = input_.own_text();
+  sql::Lexer lexer(text, input_.context->standard_conforming_strings);
+  for (sql::Token token = lexer.next(); token.kind == sql::TokenKind::kIdentifier; token = lexer.next()) {
+    const std::string_view word = text.substr(token.begin, token.end - token.begin);
+    if (word.size() != 4 || !std::ranges::equal(word, std::string_view("only"), [](char a, char b) { return (a | 0x20) == b; })) continue;
+    spec_.unit_sql = std::string(text.substr(0, token.begin)) + std::string(text.substr(token.end));
+    return;
+  }
 }
 
 void DdlPlanner::create_index() {
@@ -660,6 +675,7 @@ bool DdlPlanner::maintenance(const std::string& kind) {
 
 void DdlPlanner::plan() {
   const std::string kind = tree_.kind();
+  if (kind == "AlterSystemStmt") return refuse(out_, "ALTER SYSTEM is not supported", "Change the cluster's configuration instead.");
   if (!tables(kind) && !objects(kind) && !databases(kind) && !maintenance(kind))
     refuse(out_, "this kind of statement is not supported (" + kind + ")", "Run it on a storage unit directly if it is needed there.");
   if (out_.action == Action::kDdl || out_.action == Action::kDdlConcurrent) out_.detail = std::move(spec_);

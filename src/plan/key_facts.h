@@ -37,6 +37,7 @@ class ValueReader {
   std::optional<ValueRef> parameter(const sql::Expr& expr, Oid type, Oid cast) const;
   ValueRef literal_ref(const sql::Expr& expr) const;
   void note_uses(const Scope& scope);
+  void note_assignments(const Level& level, std::map<const sql::Expr*, Oid>& out) const;
   void note_uses(const Level& level, const sql::Expr& expr, Oid context);
   Oid declared(int32_t number) const;
 

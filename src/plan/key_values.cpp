@@ -65,7 +65,39 @@ Oid ValueReader::declared(int32_t number) const {
 // parameter with one kind of use has a certain type.
 void ValueReader::note_uses(const Scope& scope) {
   for (const Level& level : scope.levels()) {
-    for (const Expr* expr : expressions_of(*level.query)) note_uses(level, *expr, 0);
+    std::map<const Expr*, Oid> assigned;
+    note_assignments(level, assigned);
+    for (const Expr* expr : expressions_of(*level.query)) {
+      const auto known = assigned.find(expr);
+      note_uses(level, *expr, known == assigned.end() ? 0 : known->second);
+    }
+  }
+}
+
+// What INSERT … VALUES and SET assign directly takes the column's type.
+void ValueReader::note_assignments(const Level& level, std::map<const Expr*, Oid>& out) const {
+  const auto column_type = [](const catalog::Relation& relation, const std::string& name) -> Oid {
+    const catalog::Column* column = relation.column(name);
+    return column == nullptr ? 0 : type_family(column->type);
+  };
+  const auto target_of = [](const Level& write) -> const catalog::Relation* {
+    return write.sources.empty() || !write.sources[0]->is_write_target ? nullptr : write.sources[0]->relation;
+  };
+  if (const auto* relation = target_of(level)) {
+    const auto& sets = level.query->kind == sql::QueryKind::kUpdate ? level.query->targets : level.query->conflict_set;
+    for (const auto& target : sets) {
+      if (target.expr != nullptr && !target.indirection) out[target.expr] = column_type(*relation, target.name);
+    }
+  }
+  if (level.query->kind != sql::QueryKind::kValues || level.parent == nullptr || level.parent->query->source != level.query) return;
+  const auto* relation = target_of(*level.parent);
+  if (relation == nullptr) return;
+  const auto& columns = level.parent->query->columns;
+  for (const auto& row : level.query->rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (!columns.empty() && i < columns.size()) out[row[i]] = column_type(*relation, columns[i].name);
+      if (columns.empty() && i < relation->columns.size()) out[row[i]] = type_family(relation->columns[i].type);
+    }
   }
 }
 

@@ -122,6 +122,8 @@ void QueryPlanner::decide(Plan& out) {
     return refuse(out, "WHERE CURRENT OF is not supported for sharded tables", "Restrict by the table's key instead.");
   if (survey_.units.size() > 1 || (!survey_.home_function.empty() && !survey_.units.empty() && !survey_.units.contains(snapshot_.home)))
     return refuse(out, "the statement joins a sharded table with tables that live on different storage units", std::string(kOneUnitHint));
+  if (survey_.system_column == "tableoid")
+    return refuse(out, "the system column \"tableoid\" of a sharded table is not supported", "It would tell the bucket's partition, not the table.");
   if (key_is_changed(out)) return;
   if (writes_known && query_.kind == QueryKind::kInsert && target->relation->placement == Placement::kSharded) return plan_insert(out);
   if (route_by_key(out) || all_on_one_unit(out)) return;
@@ -197,9 +199,10 @@ void QueryPlanner::route_pins(Plan& out, std::vector<Routing::Pin> pins) {
   out.routing = routing;
   out.action = Action::kRoute;
   if (alone) make_leaf_text(out);
-  const bool whole = make_whole_text(out);
+  // ONLY of a partitioned table finds nothing: it is right with leaves alone.
+  const bool whole = !names_only() && make_whole_text(out);
   if (!whole && out.leaf_text.empty()) {
-    refuse(out, "the statement has a form that can not be checked against moving data", "Write the statement without outer parentheses and TABLE.");
+    refuse(out, "the statement has a form that can not be checked against moving data", "Write the statement without outer parentheses, VALUES and ONLY.");
     return;
   }
   out.explain_reason = "every sharded table is restricted to one key";
@@ -227,6 +230,7 @@ bool QueryPlanner::all_on_one_unit(Plan& out) {
     units.insert(*unit);
   }
   if (units.size() != 1 || !make_whole_text(out)) return false;
+  if (names_only()) return false;
   out.action = Action::kRoute;
   out.routing.to = RouteTo::kUnit;
   out.routing.unit = *units.begin();
@@ -268,6 +272,7 @@ bool QueryPlanner::assigns_same_key(const Level& level, const sql::Target& targe
   const auto value = values_.assigned(*target.expr, source.relation->columns[column->index]);
   if (condition == nullptr || !value || condition->any_of.size() != 1) return false;
   if (source.relation->columns[column->index].typmod >= 0) return false;
+  if (value->kind == ValueRef::Kind::kLiteral && condition->any_of[0].kind == ValueRef::Kind::kLiteral) literal_dependent_ = true;
   if (*value == condition->any_of[0]) return value->kind != ValueRef::Kind::kConstant || !value->is_null;
   return false;
 }
@@ -286,7 +291,12 @@ void QueryPlanner::scatter_everywhere(Plan& out) const {
   out.routing.group = one ? group : nullptr;
 }
 
+bool QueryPlanner::names_only() const {
+  return std::ranges::any_of(survey_.sharded, [](const Source* source) { return source->ref->only; });
+}
+
 void QueryPlanner::scatter(Plan& out) {
+  if (names_only()) return refuse(out, "ONLY of a sharded table over several storage units is not supported", "Leave ONLY out.");
   if (survey_.write_target != nullptr) return scatter_write(out);
   const sql::QueryLayout* found = layout();
   if (found == nullptr || found->selects.empty())

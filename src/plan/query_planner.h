@@ -47,6 +47,7 @@ class QueryPlanner {
   bool key_is_changed(Plan& out) const;
   bool assigns_same_key(const Level& level, const sql::Target& target, const Source& source, size_t key) const;
   bool single_valued(const Routing& routing) const;
+  bool names_only() const;
   void scatter(Plan& out);
   void scatter_everywhere(Plan& out) const;   // routing to all units that hold buckets of its tables
   const NowCalls& now_calls();
@@ -66,6 +67,7 @@ class QueryPlanner {
   // --- texts (query_text.cpp) ---
   void make_leaf_text(Plan& out);
   bool leaves_possible() const;
+  bool touches_identity() const;
   bool make_whole_text(Plan& out);
   void add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const;
   const sql::QueryLayout* layout();

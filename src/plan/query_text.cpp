@@ -39,29 +39,30 @@ std::string_view QueryPlanner::own_text() const {
 
 // Naming the leaf must not change anything but the place that is read or written (architecture.md, placement).
 bool QueryPlanner::leaves_possible() const {
-  if (survey_.sharded.empty() || survey_.system_column == "tableoid" || survey_.whole_row) return false;
+  if (survey_.sharded.empty() || survey_.whole_row) return false;
   if (survey_.qualified_by_schema || survey_.current_of || query_.kind == sql::QueryKind::kMerge) return false;
   for (const Source* source : survey_.sharded) {
     const auto same = [&](const Source* other) { return other->relation == source->relation; };
     if (std::ranges::count_if(survey_.sharded, same) != 1) return false;
-    if (!source->relation->leaf_addressable || source->ref->only || source->ref->location < 0) return false;
+    if (!source->relation->leaf_addressable || source->ref->location < 0) return false;
     if (source->relation->leaf_names.size() != source->relation->group->buckets.size()) return false;
     if (source->relation->leaf_names.empty()) return false;
   }
-  if (query_.kind == sql::QueryKind::kInsert) {
-    if (query_.conflict_on_constraint) return false;
-    const auto& relation = *survey_.write_target->relation;
-    for (size_t i = 0; i < relation.columns.size(); ++i) {
-      if (!relation.columns[i].is_identity) continue;
-      // Leaves do not inherit identity: the column must be given (and not by DEFAULT, which insert_values() refuses).
-      const bool given = query_.columns.empty()
-                             ? query_.source != nullptr
-                             : std::ranges::find(query_.columns, relation.columns[i].name, &sql::Target::name) !=
-                                   query_.columns.end();
-      if (!given || query_.source == nullptr) return false;
+  return !(query_.kind == sql::QueryKind::kInsert && query_.conflict_on_constraint) && !touches_identity();
+}
+
+// Leaves do not inherit identity: neither its values nor the ban on writing others.
+bool QueryPlanner::touches_identity() const {
+  for (const Source* source : survey_.sharded) {
+    if (!source->is_write_target) continue;
+    const sql::Query& query = *source->level->query;
+    for (const catalog::Column& column : source->relation->columns) {
+      if (!column.is_identity) continue;
+      const auto sets = [&](const std::vector<sql::Target>& list) { return std::ranges::find(list, column.name, &sql::Target::name) != list.end(); };
+      if (query.kind == sql::QueryKind::kInsert || sets(query.targets) || sets(query.conflict_set)) return true;
     }
   }
-  return true;
+  return false;
 }
 
 void QueryPlanner::make_leaf_text(Plan& out) {
@@ -79,17 +80,23 @@ void QueryPlanner::make_leaf_text(Plan& out) {
   }
   Text text = builder.finish();
   // Proof, on the statement at hand and the first bucket: the text still parses to the same tree.
-  if (sources.size() == 1) {
-    const auto [schema, name] = split_leaf_name(sources[0]->relation->leaf_names[0]);
-    const std::string rendered = render_text(text, own_text(), source_.tpl(), BucketId{0});
-    if (!sql::equal_but_leaf(own_text(), rendered, *sources[0]->ref, schema, name)) return;
+  std::vector<sql::LeafName> leaves;
+  for (const Source* source : sources) {
+    auto [schema, name] = split_leaf_name(source->relation->leaf_names[0]);
+    leaves.push_back({source->ref, std::move(schema), std::move(name)});
   }
+  if (!sql::equal_but_leaves(own_text(), render_text(text, own_text(), source_.tpl(), BucketId{0}), leaves)) return;
   out.leaf_text = std::move(text);
 }
 
 void QueryPlanner::add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const {
   const std::string guard = guard_conjunct(snapshot_.epoch);
   for (const sql::SelectLayout& select : layout.selects) {
+    if (!select.table_keyword.empty()) {
+      builder.copy_to(select.table_keyword.begin);
+      builder.add("SELECT * FROM");
+      builder.skip_to(select.table_keyword.end);
+    }
     if (select.where) {
       builder.copy_to(select.where->begin);
       builder.add(guard + " AND (");

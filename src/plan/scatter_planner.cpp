@@ -108,15 +108,17 @@ bool ScatterPlanner::list_outputs() {
   for (size_t t = 0; t < query_.targets.size(); ++t) {
     const Expr* expr = query_.targets[t].expr;
     if (!(expr->kind == ExprKind::kColumn && expr->star)) {
+      if (t >= select.targets.size()) return fail_with("this form of query over several storage units is not supported", "");
       outputs_.push_back({expr, (*outputs)[next].column, {select.targets.at(t)}, (*names)[next]});
       ++next;
       continue;
     }
     const size_t columns = in_.scope.expand_star(top_, *expr)->size();
     for (size_t i = 0; i < columns; ++i, ++next) {
-      const ColumnId column = *(*outputs)[next].column;
-      std::string text = sql::quote_identifier(column.source->alias) + "." + sql::quote_identifier(column.source->columns[column.index]);
-      outputs_.push_back({nullptr, column, {std::move(text)}, (*names)[next]});
+      const auto& output = (*outputs)[next];
+      std::string text = sql::quote_identifier((*names)[next]);
+      if (!output.merged) text = sql::quote_identifier(output.column->source->alias) + "." + text;
+      outputs_.push_back({nullptr, output.column, {std::move(text)}, (*names)[next]});
     }
   }
   merge_.visible = static_cast<uint32_t>(outputs_.size());

@@ -80,7 +80,13 @@ void ScatterPlanner::write(Plan& out, bool replace_targets, bool keep_order) {
   const sql::QueryLayout& layout = in_.layout;
   const bool single = layout.selects.size() == 1;
   for (const sql::SelectLayout& select : layout.selects) {
-    if (single && !select.whole_targets.empty()) {
+    if (!select.table_keyword.empty()) {
+      builder.copy_to(select.table_keyword.begin);
+      builder.add("SELECT *");
+      if (single) write_hidden(builder, true);
+      builder.add(" FROM");
+      builder.skip_to(select.table_keyword.end);
+    } else if (single && !select.whole_targets.empty()) {
       if (replace_targets) {
         builder.copy_to(select.whole_targets.front().begin);
         write_columns(builder, shown_, false);

@@ -228,6 +228,21 @@ void Scope::add_relation(Level& level, const sql::RelationRef& ref, const sql::F
   name_columns(source, ref.column_aliases);
 }
 
+// Functions that yield one column are named after their alias or themselves.
+void Scope::name_function_columns(Source& source, const sql::FromItem& item) {
+  if (item.kind != FromKind::kFunction || item.functions.size() != 1) return;
+  const sql::Expr& call = *item.functions[0];
+  if (call.kind != ExprKind::kFunction || call.names.empty()) return;
+  const std::string& name = call.names.back();
+  static constexpr std::string_view kScalar[] = {"generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "unnest"};
+  if (std::ranges::find(kScalar, name) == std::end(kScalar) || (name == "unnest" && call.args.size() != 1)) return;
+  if (source.alias.empty()) source.alias = name;
+  source.columns = {source.alias};
+  if (item.ordinality) source.columns.emplace_back("ordinality");
+  source.columns_known = true;
+  name_columns(source, item.relation.column_aliases);
+}
+
 void Scope::add_from(Level& level, const sql::FromItem& item) {
   switch (item.kind) {
     case FromKind::kRelation:
@@ -252,6 +267,7 @@ void Scope::add_from(Level& level, const sql::FromItem& item) {
   by_item_[&item] = &source;
   if (item.subquery == nullptr) {
     source.kind = Source::Kind::kFunction;
+    name_function_columns(source, item);
     level.sources.push_back(&source);
     return;
   }
@@ -279,13 +295,13 @@ std::optional<std::vector<Scope::Output>> Scope::outputs(const Level& level) con
     if (expr.kind == ExprKind::kColumn && expr.star) {
       auto expanded = expand_star(level, expr);
       if (!expanded) return std::nullopt;
-      for (const auto& column : *expanded) out.push_back({column, nullptr});
+      for (const auto& column : *expanded) out.push_back({column.column, nullptr, column.merged});
     } else if (expr.kind == ExprKind::kIndirection && expr.star) {
       return std::nullopt;
     } else {
       std::optional<ColumnId> column;
       if (expr.kind == ExprKind::kColumn) column = resolve(level, expr);
-      out.push_back({column, &expr});
+      out.push_back({column, &expr, false});
     }
   }
   return out;
@@ -310,7 +326,7 @@ std::optional<std::vector<std::string>> Scope::output_names(const Level& level) 
     } else if (target.expr->star && target.expr->kind == ExprKind::kColumn) {
       auto expanded = expand_star(level, *target.expr);
       if (!expanded) return std::nullopt;
-      for (const auto& column : *expanded) names.push_back(column.source->columns[column.index]);
+      for (const auto& column : *expanded) names.push_back(column.name);
     } else if (target.expr->star && target.expr->kind == ExprKind::kIndirection) {
       return std::nullopt;
     } else {
@@ -413,10 +429,50 @@ bool Scope::is_whole_row(const Level& level, const sql::Expr& column) const {
   return find_source(level, column.names) != nullptr;
 }
 
-std::optional<std::vector<ColumnId>> Scope::expand_star(const Level& level, const sql::Expr& star) const {
-  std::vector<ColumnId> out;
+// Columns of a FROM item as * shows them: those that a join merges come first.
+std::optional<std::vector<Scope::StarColumn>> Scope::columns_of(const sql::FromItem& item) const {
+  std::vector<StarColumn> out;
+  if (item.kind == FromKind::kSample) return columns_of(*item.left);
+  if (item.kind != FromKind::kJoin) {
+    const Source* source = source_of(item);
+    if (source == nullptr || !source->columns_known) return std::nullopt;
+    for (uint32_t i = 0; i < source->columns.size(); ++i) out.push_back({source->columns[i], ColumnId{source, i}, false});
+    return out;
+  }
+  if (!item.relation.alias.empty()) return std::nullopt;
+  auto left = columns_of(*item.left);
+  auto right = columns_of(*item.right);
+  if (!left || !right) return std::nullopt;
+  std::vector<std::string> merged = item.using_columns;
+  if (item.natural) {
+    for (const auto& column : *left) {
+      if (std::ranges::find(*right, column.name, &StarColumn::name) != right->end()) merged.push_back(column.name);
+    }
+  }
+  const auto take = [](std::vector<StarColumn>& from, const std::string& name) -> std::optional<StarColumn> {
+    const auto found = std::ranges::find(from, name, &StarColumn::name);
+    if (found == from.end() || std::ranges::count(from, name, &StarColumn::name) != 1) return std::nullopt;
+    StarColumn column = *found;
+    from.erase(found);
+    return column;
+  };
+  for (const std::string& name : merged) {
+    const auto a = take(*left, name);
+    const auto b = take(*right, name);
+    if (!a || !b) return std::nullopt;
+    StarColumn column{name, item.join == sql::JoinType::kRight ? b->column : a->column, true};
+    if (item.join == sql::JoinType::kFull) column.column.reset();
+    out.push_back(column);
+  }
+  out.insert(out.end(), left->begin(), left->end());
+  out.insert(out.end(), right->begin(), right->end());
+  return out;
+}
+
+std::optional<std::vector<Scope::StarColumn>> Scope::expand_star(const Level& level, const sql::Expr& star) const {
+  std::vector<StarColumn> out;
   const auto add = [&out](const Source& source) {
-    for (uint32_t i = 0; i < source.columns.size(); ++i) out.push_back({&source, i});
+    for (uint32_t i = 0; i < source.columns.size(); ++i) out.push_back({source.columns[i], ColumnId{&source, i}, false});
     return source.columns_known;
   };
   if (!star.names.empty()) {
@@ -424,18 +480,14 @@ std::optional<std::vector<ColumnId>> Scope::expand_star(const Level& level, cons
     if (source == nullptr || !add(*source)) return std::nullopt;
     return out;
   }
-  // USING and NATURAL change the order and number of columns.
-  bool plain = true;
-  const auto visit = [&](const auto& self, const sql::FromItem& item) -> void {
-    if (item.kind != FromKind::kJoin) return;
-    plain = plain && !item.natural && item.using_columns.empty() && item.relation.alias.empty();
-    self(self, *item.left);
-    self(self, *item.right);
-  };
-  for (const auto* item : level.query->from) visit(visit, *item);
-  if (!plain) return std::nullopt;
+  // The target of a write comes first in RETURNING *.
   for (const Source* source : level.sources) {
-    if (!add(*source)) return std::nullopt;
+    if (source->is_write_target && !add(*source)) return std::nullopt;
+  }
+  for (const auto* item : level.query->from) {
+    auto columns = columns_of(*item);
+    if (!columns) return std::nullopt;
+    out.insert(out.end(), columns->begin(), columns->end());
   }
   return out;
 }

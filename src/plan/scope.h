@@ -73,8 +73,13 @@ class Scope {
   std::optional<ColumnId> origin(const ColumnId& id) const;
   // The name stands for a whole row of a source: SELECT o FROM orders o.
   bool is_whole_row(const Level& level, const sql::Expr& column) const;
-  // All columns that * or t.* stands for; nullopt when a source's columns are unknown.
-  std::optional<std::vector<ColumnId>> expand_star(const Level& level, const sql::Expr& star) const;
+  // All columns that * or t.* stands for, in order; nullopt when a source's columns are unknown.
+  struct StarColumn {
+    std::string name;
+    std::optional<ColumnId> column;  // none for a column that a FULL JOIN … USING merges
+    bool merged = false;             // by USING or NATURAL: its name alone refers to it
+  };
+  std::optional<std::vector<StarColumn>> expand_star(const Level& level, const sql::Expr& star) const;
   const Source* source_of(const sql::FromItem& item) const;
   // Output names of a query; nullopt when unknown.
   std::optional<std::vector<std::string>> output_names(const Level& level) const;
@@ -82,7 +87,8 @@ class Scope {
   // expression.
   struct Output {
     std::optional<ColumnId> column;
-    const sql::Expr* expr = nullptr;
+    const sql::Expr* expr = nullptr;   // null: a column of *
+    bool merged = false;               // see StarColumn
   };
   std::optional<std::vector<Output>> outputs(const Level& level) const;
 
@@ -91,11 +97,13 @@ class Scope {
   void fill(Level& level);
   void add_from(Level& level, const sql::FromItem& item);
   void add_relation(Level& level, const sql::RelationRef& ref, const sql::FromItem* item);
+  void name_function_columns(Source& source, const sql::FromItem& item);
   void add_sublinks(Level& level, const sql::Expr* expr);
   void add_expressions(Level& level);
   Level* find_cte(const Level& level, std::string_view name) const;
   void name_columns(Source& source, const std::vector<std::string>& aliases);
   std::optional<ColumnId> find_in_level(const Level& level, std::string_view name, bool& unknown) const;
+  std::optional<std::vector<StarColumn>> columns_of(const sql::FromItem& item) const;
   std::optional<ColumnId> merged_column(const Level& level, std::string_view name) const;
   const Source* find_source(const Level& level, const std::vector<std::string>& names) const;
 

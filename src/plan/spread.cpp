@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "catalog/type_oids.h"
 #include "plan/functions.h"
 
 namespace decan::plan {
@@ -88,7 +89,8 @@ std::optional<Spread> SpreadFinder::relation(const Source& source) {
     return out;
   }
   if (source.relation != nullptr && source.relation->kind == catalog::RelationKind::kView && source.relation->reads_only_broadcast)
-    return Spread{};
+    return fail_with("the view \"" + source.relation->name + "\" may have another answer on every storage unit",
+                     "Join the view's tables instead.");
   return fail_with("a query over several storage units can not read \"" + source.ref->name + "\", which is on one unit only",
                    "Make it a broadcast table with create_reference_table(), or restrict the query to one key of the sharded table.");
 }
@@ -123,6 +125,7 @@ std::optional<Spread> SpreadFinder::join(const Level& level, const FromItem& fro
   const bool keeps_right = from.join == JoinType::kInner || from.join == JoinType::kRight;
   auto left = item(level, *from.left, keeps_left ? inner : Facts{});
   if (!left) return std::nullopt;
+  if (keeps_left && is_tied_lateral(*from.right, *left)) return left;
   auto right = item(level, *from.right, keeps_right ? inner : Facts{});
   if (!right) return std::nullopt;
   if (from.natural && left->sharded && right->sharded)
@@ -193,15 +196,11 @@ std::optional<Spread> SpreadFinder::rows_of(const Level& level) {
     if (!target) return std::nullopt;
     out = std::move(*target);
   }
-  // Tables side by side in FROM may be tied together through one another: those that fit are joined first.
-  std::vector<Spread> parts;
   for (const FromItem* from : query.from) {
+    if (is_tied_lateral(*from, out)) continue;
     auto part = item(level, *from, facts);
     if (!part) return std::nullopt;
-    parts.push_back(std::move(*part));
-  }
-  for (auto& part : parts) {
-    auto joined = combine(std::move(out), std::move(part), closure);
+    auto joined = combine(std::move(out), std::move(*part), closure);
     if (!joined) return std::nullopt;
     out = std::move(*joined);
   }
@@ -228,6 +227,17 @@ bool SpreadFinder::check_sublink(const Level& child, const Spread& spread) {
     return false;
   }
   return true;
+}
+
+// LATERAL (SELECT … WHERE key = the row's key …): whatever it computes, its rows are on the unit of the row beside it.
+bool SpreadFinder::is_tied_lateral(const FromItem& from, const Spread& beside) {
+  if (from.kind != FromKind::kSubquery || !from.lateral || !beside.sharded) return false;
+  const Source* source = scope_.source_of(from);
+  if (source == nullptr || source->derived == nullptr || !mentions_sharded(*source->derived)) return false;
+  const Obstacle before = obstacle_;
+  const bool tied = every_shard_tied(*source->derived, beside);
+  obstacle_ = before;
+  return tied;
 }
 
 // Every sharded table below is restricted to the key of the outer row, so all its rows that matter are on that row's unit.
@@ -260,6 +270,13 @@ bool SpreadFinder::every_shard_tied(const Level& level, const Spread& outer) {
   return true;
 }
 
+// Sums of floating point numbers depend on the order of rows.
+bool SpreadFinder::is_exact_number(const Level& level, const Expr& expr) const {
+  const auto id = expr.kind == ExprKind::kColumn ? scope_.resolve(level, expr) : std::nullopt;
+  const auto* column = id ? scope_.base_column(*id) : nullptr;
+  return column != nullptr && (type_family(column->type) == catalog::type::kInt8 || column->type == catalog::type::kNumeric);
+}
+
 // A query over broadcast tables that has the same answer on every unit, whatever order its rows are read in.
 bool SpreadFinder::replicated_exactly(const Level& level) {
   const sql::Query& query = *level.query;
@@ -279,8 +296,10 @@ bool SpreadFinder::replicated_exactly(const Level& level) {
       const FunctionClass kind = classify_function(node.names);
       volatile_call = volatile_call || kind == FunctionClass::kVolatile || kind == FunctionClass::kUnknown;
       if (kind != FunctionClass::kAggregate) return;
-      static constexpr std::string_view kFree[] = {"count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor"};
-      order_matters = order_matters || std::ranges::find(kFree, node.names.back()) == std::end(kFree);
+      static constexpr std::string_view kFree[] = {"count", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor"};
+      const bool sum = node.names.back() == "sum" || node.names.back() == "avg";
+      const bool exact_sum = sum && node.args.size() == 1 && is_exact_number(level, *node.args[0]);
+      order_matters = order_matters || (!exact_sum && std::ranges::find(kFree, node.names.back()) == std::end(kFree));
     });
   }
   if (volatile_call) {

@@ -53,8 +53,10 @@ class SpreadFinder {
   bool colocated(const Spread& left, const Spread& right, const Closure& closure) const;
   bool check_sublinks(const Level& level, const Spread& spread);
   bool check_sublink(const Level& child, const Spread& spread);
+  bool is_tied_lateral(const sql::FromItem& from, const Spread& beside);
   bool every_shard_tied(const Level& level, const Spread& outer);
   bool replicated_exactly(const Level& level);
+  bool is_exact_number(const Level& level, const sql::Expr& expr) const;
 
   const Scope& scope_;
   const FactFinder& facts_;

@@ -257,7 +257,12 @@ class Reader {
 
   size_t one_select(size_t i, size_t end, const Query& query, uint32_t depth) {
     SelectLayout& out = out_.selects.emplace_back();
-    if (text_.word(i, "table")) return end + 1;
+    if (text_.word(i, "table")) {
+      out.table_keyword = text_.range(i, i + 1);
+      const size_t stop = next_clause(i + 1, end, depth);
+      out.where_place = text_.end(stop - 1);
+      return stop;
+    }
     if (!text_.word(i, "select")) return end + 1;
     size_t k = i + 1;
     if (text_.word(k, "all")) ++k;

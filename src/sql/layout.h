@@ -22,6 +22,7 @@ struct Range {
 // One SELECT … without set operations and parentheses, or UPDATE, or DELETE. Ranges start after the clause's keywords and
 // end with its last token (comments behind it excluded).
 struct SelectLayout {
+  Range table_keyword;            // TABLE, in place of SELECT * FROM; `targets` is empty then
   Range distinct;                 // DISTINCT [ON (…)] with its keywords
   std::vector<Range> targets;     // without aliases
   std::vector<Range> whole_targets;

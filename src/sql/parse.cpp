@@ -184,17 +184,18 @@ bool equal_but_guards(std::string_view original, std::string_view rewritten, siz
   return canonical(left) == canonical(right);
 }
 
-bool equal_but_leaf(std::string_view original, std::string_view rewritten, const RelationRef& relation,
-                    std::string_view leaf_schema, std::string_view leaf_name) {
+bool equal_but_leaves(std::string_view original, std::string_view rewritten, const std::vector<LeafName>& leaves) {
   pg_query::ParseResult left;
   pg_query::ParseResult right;
   if (!decode(original, left, nullptr) || !decode(rewritten, right, nullptr)) return false;
-  pg_query::RangeVar* leaf = find_relation(right, leaf_schema, leaf_name);
-  if (leaf == nullptr || leaf->alias().aliasname() != (relation.alias.empty() ? relation.name : relation.alias))
-    return false;
-  leaf->set_schemaname(relation.schema);
-  leaf->set_relname(relation.name);
-  if (relation.alias.empty()) leaf->clear_alias();
+  for (const LeafName& leaf : leaves) {
+    pg_query::RangeVar* var = find_relation(right, leaf.schema, leaf.name);
+    const RelationRef& relation = *leaf.relation;
+    if (var == nullptr || var->alias().aliasname() != (relation.alias.empty() ? relation.name : relation.alias)) return false;
+    var->set_schemaname(relation.schema);
+    var->set_relname(relation.name);
+    if (relation.alias.empty()) var->clear_alias();
+  }
   return canonical(left) == canonical(right);
 }
 

@@ -46,9 +46,12 @@ Result<ParsedText> parse(std::string_view sql, uint32_t* position_out);
 // conjuncts that read the relation decan.map were taken out of its WHERE clauses.
 bool equal_but_guards(std::string_view original, std::string_view rewritten, size_t guards);
 
-// True when `rewritten` parses to `original`'s tree but for locations and for the reference `relation` of the original: in
-// its place the rewritten text names `leaf_schema.leaf_name`, with its alias or its own name as alias.
-bool equal_but_leaf(std::string_view original, std::string_view rewritten, const RelationRef& relation,
-                    std::string_view leaf_schema, std::string_view leaf_name);
+// True when `rewritten` parses to `original`'s tree but for locations and for relation references: in place of each
+// `relation` of the original the rewritten text names `schema.name`, with its alias or its own name as alias.
+struct LeafName {
+  const RelationRef* relation = nullptr;
+  std::string schema, name;
+};
+bool equal_but_leaves(std::string_view original, std::string_view rewritten, const std::vector<LeafName>& leaves);
 
 }  // namespace decan::sql
