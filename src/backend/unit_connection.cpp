@@ -38,6 +38,7 @@ Error UnitConnection::with_unit(Error error) const {
 Task<Result<UnitConnection::Ptr>> UnitConnection::open(async::Loop& loop, meta::UnitRecord record, UnitId unit,
                                                        Identity identity, TimePoint deadline) {
   Ptr made(new UnitConnection(std::move(record), unit, std::move(identity)));
+  made->opened_at_ = async::Clock::now();   // before the login: what changes meanwhile may not have been seen
   auto stream = co_await async::Stream::connect(loop, made->record_.host, made->record_.port, deadline);
   if (!stream) co_return fail(made->with_unit(std::move(stream.error())));
   made->stream_ = std::move(*stream);
@@ -47,7 +48,6 @@ Task<Result<UnitConnection::Ptr>> UnitConnection::open(async::Loop& loop, meta::
     co_return fail(made->with_unit(std::move(logged_in.error())));
   }
   made->stream_->set_deadline(async::kNoDeadline);
-  made->opened_at_ = async::Clock::now();
   co_return std::move(made);
 }
 

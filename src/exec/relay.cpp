@@ -147,7 +147,9 @@ Task<Result<Relay::Step>> Relay::step() {
 
 // A unit that closes a connection says why before (57P01 …): that is the better answer. Never tried again, since the
 // statement may have been run.
-std::unexpected<Error> Relay::lost(Error error) const {
+std::unexpected<Error> Relay::lost(Error error) {
+  // Half a row is with the client: whatever followed would be taken for the rest of it.
+  if (pass_left_ > 0) client_.stream().close();
   if (!outcome_.error) return fail(std::move(error));
   Error own = wire::to_error(*outcome_.error);
   own.retry = Retry::kNever;
@@ -203,7 +205,7 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
       if (visible) outcome_.sent_rows = true;
       break;
     case 'G':
-      if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      if (!visible || (kind != Kind::kExecute && kind != Kind::kQuery)) co_return unexpected(header.type);
       if (auto sent = co_await client_.forward(frame); !sent) co_return fail(sent.error());
       outcome_.copy_in = true;
       co_return Step::kStop;
