@@ -67,10 +67,14 @@ Task<Result<std::unique_ptr<Stream>>> Stream::connect(Loop& loop, std::string ho
     }
     endpoints.emplace_back(asio::local::stream_protocol::endpoint(path));
   } else {
-    asio::ip::tcp::resolver resolver(loop.io());
-    const auto found =
-        co_await resolver.async_resolve(host, std::to_string(port), asio::redirect_error(asio::use_awaitable, error));
-    for (const auto& entry : found) endpoints.emplace_back(entry.endpoint());
+    if (const auto address = asio::ip::make_address(host, error); !error) {   // else a name: asked in a thread of its own
+      endpoints.emplace_back(asio::ip::tcp::endpoint(address, port));
+    } else {
+      asio::ip::tcp::resolver resolver(loop.io());
+      const auto found =
+          co_await resolver.async_resolve(host, std::to_string(port), asio::redirect_error(asio::use_awaitable, error));
+      for (const auto& entry : found) endpoints.emplace_back(entry.endpoint());
+    }
   }
   for (const Endpoint& endpoint : endpoints) {
     Socket socket(loop.io());
@@ -163,7 +167,7 @@ void Stream::close() {
 }
 
 bool Stream::idle_is_broken() {
-  if (!socket_.is_open()) return true;
+  if (!socket_.is_open() || (tls_ && SSL_has_pending(tls_.get()) == 1)) return true;
   char byte = 0;
   const ssize_t n = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);

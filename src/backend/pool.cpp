@@ -18,6 +18,10 @@ Pool::PerUnit& Pool::per_unit(UnitId unit) {
   return *per_unit_[unit.value];
 }
 
+const meta::UnitRecord* Pool::record_of(UnitId id) const {
+  return id.value < units_->size() && (*units_)[id.value] ? &*(*units_)[id.value] : nullptr;
+}
+
 UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
   const auto found = unit.idle.find(Key(identity.database, identity.role));
   if (found == unit.idle.end()) return {};
@@ -35,126 +39,155 @@ UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
 }
 
 UnitConnectionPtr Pool::try_acquire(UnitId id, const Identity& identity) {
-  if (id.value >= units_->size() || !(*units_)[id.value]) return {};
+  if (record_of(id) == nullptr) return {};
   PerUnit& unit = per_unit(id);
   return unit.waiting.empty() ? take_idle(unit, identity) : nullptr;   // those who came first are served first
 }
 
+// Closes the connection that has rested longest, whoever it belongs to.
 bool Pool::evict_one(PerUnit& unit) {
+  std::vector<UnitConnectionPtr>* oldest = nullptr;
   for (auto& [key, list] : unit.idle) {
     if (list.empty()) continue;
-    list.erase(list.begin());
-    --unit.open;
-    return true;
+    if (oldest == nullptr || list.front()->idle_since < oldest->front()->idle_since) oldest = &list;
   }
-  return false;
+  if (oldest == nullptr) return false;
+  oldest->erase(oldest->begin());
+  --unit.open;
+  return true;
 }
 
 Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identity) {
-  if (id.value >= units_->size() || !(*units_)[id.value]) {
-    co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
-  }
   if (auto idle = try_acquire(id, identity)) co_return std::move(idle);
   PerUnit& unit = per_unit(id);
   const TimePoint deadline = Clock::now() + limits_.queue_timeout;
-  bool queued_before = false;
-  while (unit.open >= limits_.max_per_unit || (!unit.waiting.empty() && !queued_before)) {
-    if (unit.open >= limits_.max_per_unit && unit.waiting.empty() && evict_one(unit)) break;
-    async::Event free(loop_);
-    unit.waiting.push_back(&free);
-    const bool woken = co_await free.wait(deadline);
-    std::erase(unit.waiting, &free);
-    if (!woken) {
-      ++unit.timeouts_total;
-      co_return fail(sqlstate::kTooManyConnections,
-                     "no connection to storage unit \"" + (*units_)[id.value]->name + "\" became free in time",
-                     "All " + std::to_string(limits_.max_per_unit) + " connections of this thread are in use.",
-                     "Raise limits.max_unit_connections or shorten transactions.");
+  Waiter waiter(loop_);
+  bool queued = false;
+  const auto leave_queue = [&] {
+    if (queued) std::erase(unit.waiting, &waiter);
+  };
+  while (record_of(id) != nullptr) {
+    if (queued || unit.waiting.empty()) {
+      if (auto idle = take_idle(unit, identity)) {
+        leave_queue();
+        co_return std::move(idle);
+      }
+      if (unit.open < limits_.max_per_unit || evict_one(unit)) break;
     }
-    queued_before = true;
-    if (auto idle = take_idle(unit, identity)) co_return std::move(idle);
-    if (unit.open >= limits_.max_per_unit && evict_one(unit)) break;
+    if (!queued) unit.waiting.push_back(&waiter);
+    queued = true;
+    waiter.woken = false;
+    if (co_await waiter.event.wait(deadline)) continue;
+    leave_queue();
+    ++unit.timeouts_total;
+    const meta::UnitRecord* record = record_of(id);
+    co_return fail(sqlstate::kTooManyConnections,
+                   "no connection to storage unit \"" + (record != nullptr ? record->name : "") + "\" became free in time",
+                   "All " + std::to_string(limits_.max_per_unit) + " connections of this thread are in use.",
+                   "Raise limits.max_unit_connections or shorten transactions.");
   }
+  leave_queue();
+  const meta::UnitRecord* record = record_of(id);
+  if (record == nullptr) co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
   ++unit.open;
   ++unit.opened_total;
-  const auto record = (*units_)[id.value];
-  if (!record) {
-    closed(id);
-    co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
-  }
   auto opened = co_await UnitConnection::open(loop_, *record, id, identity, Clock::now() + limits_.connect_timeout);
   if (!opened) {
-    ++per_unit(id).failed_total;
+    ++unit.failed_total;
     closed(id);
   }
   co_return std::move(opened);
 }
 
+void Pool::wake(PerUnit& unit) {
+  if (unit.waiting.empty()) return;
+  size_t available = limits_.max_per_unit - std::min(unit.open, limits_.max_per_unit);
+  for (const auto& [key, list] : unit.idle) available += list.size();
+  for (Waiter* waiter : unit.waiting) {
+    if (available == 0) return;
+    --available;
+    if (!std::exchange(waiter->woken, true)) waiter->event.notify();
+  }
+}
+
 void Pool::closed(UnitId id) {
   PerUnit& unit = per_unit(id);
   --unit.open;
-  if (!unit.waiting.empty()) unit.waiting.front()->notify();
+  wake(unit);
+}
+
+bool Pool::may_stay(const UnitConnection& connection, const PerUnit& unit) const {
+  const auto forgotten = [&](const auto& times, const std::string& name) {
+    const auto found = times.find(name);
+    return found != times.end() && connection.opened_at() <= found->second;
+  };
+  const meta::UnitRecord* record = record_of(connection.unit());
+  return connection.is_clean() && Clock::now() - connection.opened_at() < limits_.max_lifetime &&
+         unit.open <= limits_.max_per_unit && record != nullptr && record->host == connection.record().host &&
+         record->port == connection.record().port && !forgotten(forgotten_roles_, connection.identity().role) &&
+         !forgotten(forgotten_databases_, connection.identity().database);
 }
 
 void Pool::release(UnitConnectionPtr connection) {
   if (!connection) return;
   const UnitId id = connection->unit();
   PerUnit& unit = per_unit(id);
-  const TimePoint now = Clock::now();
-  const bool keep = connection->is_clean() && now - connection->opened_at() < limits_.max_lifetime &&
-                    unit.open <= limits_.max_per_unit;
-  if (!keep) {
+  if (!may_stay(*connection, unit)) {
     connection.reset();
     closed(id);
     return;
   }
-  connection->idle_since = now;
+  connection->idle_since = Clock::now();
   auto& list = unit.idle[Key(connection->identity().database, connection->identity().role)];
   list.push_back(std::move(connection));
-  if (!unit.waiting.empty()) unit.waiting.front()->notify();
+  wake(unit);
+}
+
+template <class Condition>
+void Pool::close_idle_if(PerUnit& unit, Condition condition) {
+  for (auto it = unit.idle.begin(); it != unit.idle.end();) {
+    unit.open -= std::erase_if(it->second, condition);
+    it = it->second.empty() ? unit.idle.erase(it) : std::next(it);
+  }
+  wake(unit);
 }
 
 void Pool::update_units(UnitsPtr units) {
-  for (uint32_t i = 0; i < units_->size(); ++i) {
-    const bool same = i < units->size() && (*units)[i].has_value() == (*units_)[i].has_value() &&
-                      (!(*units)[i] || ((*units)[i]->host == (*units_)[i]->host && (*units)[i]->port == (*units_)[i]->port));
-    if (same || i >= per_unit_.size()) continue;
-    while (evict_one(*per_unit_[i])) {
+  units_ = std::move(units);
+  for (auto& unit : per_unit_) {
+    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return !may_stay(*idle, *unit); });
+    for (Waiter* waiter : unit->waiting) {   // of a unit that is gone: nothing will be released there
+      if (!std::exchange(waiter->woken, true)) waiter->event.notify();
     }
   }
-  units_ = std::move(units);
+}
+
+void Pool::update_limits(PoolLimits limits) {
+  limits_ = limits;
+  for (auto& unit : per_unit_) wake(*unit);
 }
 
 void Pool::close_idle() {
-  for (auto& unit : per_unit_) {
-    while (evict_one(*unit)) {
-    }
-  }
+  for (auto& unit : per_unit_) close_idle_if(*unit, [](const UnitConnectionPtr&) { return true; });
 }
 
 void Pool::forget_role(const std::string& role) {
+  forgotten_roles_[role] = Clock::now();
   for (auto& unit : per_unit_) {
-    for (auto& [key, list] : unit->idle) {
-      if (std::get<1>(key) != role) continue;
-      unit->open -= list.size();
-      list.clear();
-    }
+    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return idle->identity().role == role; });
+  }
+}
+
+void Pool::forget_database(const std::string& database) {
+  forgotten_databases_[database] = Clock::now();
+  for (auto& unit : per_unit_) {
+    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return idle->identity().database == database; });
   }
 }
 
 std::vector<Pool::UnitStats> Pool::published_stats() const {
   const std::lock_guard lock(published_mutex_);
   return published_;
-}
-
-void Pool::forget_database(const std::string& database) {
-  for (auto& unit : per_unit_) {
-    for (auto& [key, list] : unit->idle) {
-      if (std::get<0>(key) != database) continue;
-      unit->open -= list.size();
-      list.clear();
-    }
-  }
 }
 
 void Pool::housekeeping() {
@@ -165,17 +198,13 @@ void Pool::housekeeping() {
   }
   const TimePoint now = Clock::now();
   for (auto& unit : per_unit_) {
-    for (auto it = unit->idle.begin(); it != unit->idle.end();) {
-      auto& list = it->second;
-      // The oldest rest at the front: the back is used first.
-      while (!list.empty() && (now - list.front()->idle_since > limits_.idle_timeout ||
-                               now - list.front()->opened_at() > limits_.max_lifetime)) {
-        list.erase(list.begin());
-        --unit->open;
-      }
-      it = list.empty() ? unit->idle.erase(it) : std::next(it);
-    }
+    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) {
+      return now - idle->idle_since > limits_.idle_timeout || now - idle->opened_at() > limits_.max_lifetime;
+    });
   }
+  const auto outlived = [&](const auto& entry) { return now - entry.second > limits_.max_lifetime; };
+  std::erase_if(forgotten_roles_, outlived);
+  std::erase_if(forgotten_databases_, outlived);
 }
 
 std::vector<Pool::UnitStats> Pool::stats() const {

@@ -43,11 +43,12 @@ class Pool {
   void release(UnitConnectionPtr connection);
 
   void update_units(UnitsPtr units);                 // after a change of the topology
-  void update_limits(PoolLimits limits) { limits_ = limits; }
+  void update_limits(PoolLimits limits);
   const UnitsPtr& units() const { return units_; }
   async::Loop& loop() { return loop_; }
   void close_idle();                                  // all of them, e.g. after a unit's restart
-  void forget_role(const std::string& role);          // a role's password or rights changed
+  // A role's password or rights changed, or it was dropped: what is open under its name serves nobody else.
+  void forget_role(const std::string& role);
 
   struct UnitStats {
     size_t open = 0, idle = 0, waiting = 0;
@@ -55,19 +56,30 @@ class Pool {
   };
   std::vector<UnitStats> stats() const;             // the loop's thread
   std::vector<UnitStats> published_stats() const;   // any thread: as of the last tick
-  void forget_database(const std::string& database);  // closes idle connections, so that it can be dropped
+  void forget_database(const std::string& database);  // the same, so that it can be dropped
 
  private:
   using Key = std::tuple<std::string, std::string>;   // database, role
+  struct Waiter {
+    explicit Waiter(async::Loop& loop) : event(loop) {}
+    async::Event event;
+    bool woken = false;
+  };
   struct PerUnit {
     std::map<Key, std::vector<UnitConnectionPtr>> idle;
     size_t open = 0;                                  // idle, in use and being opened
-    std::deque<async::Event*> waiting;
+    std::deque<Waiter*> waiting;                      // in order of arrival; leaves the queue when it runs again
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
   UnitConnectionPtr take_idle(PerUnit& unit, const Identity& identity);
   bool evict_one(PerUnit& unit);
+  template <class Condition>
+  void close_idle_if(PerUnit& unit, Condition condition);
+  // Wakes as many of those who wait as there are connections to be had.
+  void wake(PerUnit& unit);
   void closed(UnitId unit);
+  bool may_stay(const UnitConnection& connection, const PerUnit& unit) const;
+  const meta::UnitRecord* record_of(UnitId unit) const;
   void housekeeping();
   PerUnit& per_unit(UnitId unit);
 
@@ -75,6 +87,8 @@ class Pool {
   UnitsPtr units_;
   PoolLimits limits_;
   std::vector<std::unique_ptr<PerUnit>> per_unit_;
+  // Connections opened before these times are not kept. Entries die with the longest-lived connection they could concern.
+  std::map<std::string, async::TimePoint> forgotten_roles_, forgotten_databases_;
   mutable std::mutex published_mutex_;
   std::vector<UnitStats> published_;
   async::Loop::TickHandle tick_;

@@ -1,6 +1,9 @@
 #include "backend/unit_connection.h"
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
 
 #include "base/log.h"
 
@@ -35,16 +38,16 @@ Error UnitConnection::with_unit(Error error) const {
 Task<Result<UnitConnection::Ptr>> UnitConnection::open(async::Loop& loop, meta::UnitRecord record, UnitId unit,
                                                        Identity identity, TimePoint deadline) {
   Ptr made(new UnitConnection(std::move(record), unit, std::move(identity)));
+  made->opened_at_ = async::Clock::now();   // before the login: what changes meanwhile may not have been seen
   auto stream = co_await async::Stream::connect(loop, made->record_.host, made->record_.port, deadline);
   if (!stream) co_return fail(made->with_unit(std::move(stream.error())));
   made->stream_ = std::move(*stream);
   made->stream_->set_deadline(deadline);
-  if (auto logged_in = co_await made->log_in(deadline); !logged_in) {
+  if (auto logged_in = co_await made->log_in(); !logged_in) {
     made->broken_ = true;
     co_return fail(made->with_unit(std::move(logged_in.error())));
   }
   made->stream_->set_deadline(async::kNoDeadline);
-  made->opened_at_ = async::Clock::now();
   co_return std::move(made);
 }
 
@@ -64,22 +67,38 @@ Task<Status> UnitConnection::start_tls() {
   co_return co_await stream_->handshake_client(context, record_.host);
 }
 
+// Binds the exchange to the unit's certificate, so that nobody in between can pass it on (tls-server-end-point).
+Result<std::string> UnitConnection::channel_binding(const std::vector<std::string>& mechanisms) const {
+  if (!stream_->is_tls()) return std::string();
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(stream_->tls()), &X509_free);
+  unsigned char* bytes = nullptr;
+  const int length = certificate ? i2d_X509(certificate.get(), &bytes) : -1;
+  if (length < 0) return fail(sqlstate::kInvalidAuthorization, "storage unit \"" + record_.name + "\" shows no TLS certificate");
+  auto hash = auth::certificate_hash(std::string_view(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)));
+  OPENSSL_free(bytes);
+  // Not every signature has a digest; without an offer of PLUS none is needed.
+  if (!hash && std::ranges::find(mechanisms, "SCRAM-SHA-256-PLUS") == mechanisms.end()) return std::string();
+  return hash;
+}
+
 Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
                                           std::unique_ptr<auth::ScramClient>& scram) {
   constexpr int32_t kOk = 0, kSasl = 10, kSaslContinue = 11, kSaslFinal = 12;
   switch (request.code) {
     case kOk:
-      co_return Status{};
+      if (scram && scram->verified()) co_return Status{};
+      co_return fail(sqlstate::kInvalidAuthorization,
+                     "storage unit \"" + record_.name + "\" let role \"" + identity_.role + "\" in without SCRAM-SHA-256", {},
+                     "Its pg_hba.conf must say scram-sha-256 for connections from compute nodes.");
     case kSasl: {
-      std::vector<std::string> mechanisms;
-      for (size_t at = 0; at < request.data.size() && request.data[at] != '\0';) {
-        const std::string_view name(request.data.data() + at);   // the decoder has checked the terminators
-        mechanisms.emplace_back(name);
-        at += name.size() + 1;
-      }
+      if (scram) co_return fail(sqlstate::kProtocolViolation, "a second SASL exchange during login");
+      const auto mechanisms = wire::decode_sasl_mechanisms(request.data);
+      if (!mechanisms) co_return fail(mechanisms.error());
+      const auto binding = channel_binding(*mechanisms);
+      if (!binding) co_return fail(binding.error());
       scram = identity_.keys ? std::make_unique<auth::ScramClient>(identity_.role, *identity_.keys)
                              : std::make_unique<auth::ScramClient>(identity_.role, record_.service_password);
-      auto first = scram->first(mechanisms, {});
+      auto first = scram->first(*mechanisms, *binding);
       if (!first) co_return fail(first.error());
       writer().sasl_initial(scram->mechanism(), *first);
       co_return co_await flush();
@@ -102,8 +121,7 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
   }
 }
 
-Task<Status> UnitConnection::log_in(TimePoint deadline) {
-  (void)deadline;
+Task<Status> UnitConnection::log_in() {
   if (record_.tls && !record_.host.starts_with('/')) {
     if (auto secured = co_await start_tls(); !secured) co_return secured;
   }
@@ -113,11 +131,12 @@ Task<Status> UnitConnection::log_in(TimePoint deadline) {
   if (auto sent = co_await flush(); !sent) co_return sent;
   std::unique_ptr<auth::ScramClient> scram;
   bool authenticated = false;
-  while (true) {
-    auto frame = co_await next_frame();
+  for (size_t messages = 0; messages < kMaxLoginMessages; ++messages) {
+    auto frame = co_await next_frame(kMaxLoginMessageBytes);
     if (!frame) co_return fail(frame.error());
     switch (frame->type) {
       case 'R': {
+        if (authenticated) co_return fail(sqlstate::kProtocolViolation, "authentication goes on after its end");
         const auto request = wire::decode_authentication(frame->body);
         if (!request) co_return fail(request.error());
         if (auto step = co_await authenticate(*request, scram); !step) co_return step;
@@ -149,27 +168,53 @@ Task<Status> UnitConnection::log_in(TimePoint deadline) {
     }
     consume_frame(*frame);
   }
+  co_return fail(sqlstate::kProtocolViolation, "a unit sends too many messages during login");
 }
 
 Status UnitConnection::note_parameter(std::string_view body) {
   const auto status = wire::decode_parameter_status(body);
   if (!status) return fail(status.error());
+  if (body.size() > kMaxParameterBytes || (parameters_.size() >= kMaxParameters && !parameters_.contains(status->first))) {
+    return violation("reports too many settings");
+  }
   parameters_.insert_or_assign(std::string(status->first), std::string(status->second));
   return {};
 }
 
+// Whoever queued messages counts on all of them, so all that was not sent goes with the one that could not be framed.
+Status UnitConnection::drop_unsendable() {
+  Error why = std::move(writer_->status().error());
+  writer_.emplace(out_);
+  bool lost_ours = false;
+  for (; unsent_expected_ > 0 && !expected_.empty(); --unsent_expected_) {
+    const Expected& last = expected_.back();
+    forget_skipped(last);
+    lost_ours |= !last.visible && (last.kind == Expected::Kind::kQuery || last.kind == Expected::Kind::kExecute);
+    expected_.pop_back();
+  }
+  unsent_expected_ = 0;
+  out_.clear();
+  if (partly_sent_ || lost_ours) broken_ = true;
+  return fail(std::move(why));
+}
+
 bool UnitConnection::try_flush() {
+  if (!writer_->status()) return false;
   const auto taken = stream_->try_write(out_);
   if (!taken) return false;   // flush() will find the error again and tell it
   if (*taken == out_.size()) {
     out_.clear();
+    unsent_expected_ = 0;
+    partly_sent_ = false;
     return true;
   }
+  partly_sent_ |= *taken > 0;
   out_.erase(0, *taken);
   return false;
 }
 
 Task<Status> UnitConnection::flush() {
+  if (!writer_->status()) co_return drop_unsendable();
   if (out_.empty() || try_flush()) co_return Status{};
   const auto taken = stream_->try_write(out_);
   if (!taken) {
@@ -183,11 +228,14 @@ Task<Status> UnitConnection::flush() {
     }
   }
   out_.clear();
+  unsent_expected_ = 0;
+  partly_sent_ = false;
   if (out_.capacity() > 64 * 1024) out_.shrink_to_fit();
   co_return Status{};
 }
 
 Task<Status> UnitConnection::fill(size_t least) {
+  if (!writer_->status()) co_return drop_unsendable();   // its reply would be waited for in vain
   char* space = input_.space(std::min<size_t>(least, kReadBytes / 2));
   const auto n = co_await stream_->read_some(space, input_.space_bytes());
   if (!n) {
@@ -202,9 +250,9 @@ Task<Status> UnitConnection::fill(size_t least) {
   co_return Status{};
 }
 
-Task<Result<UnitConnection::Frame>> UnitConnection::next_frame() {
+Task<Result<UnitConnection::Frame>> UnitConnection::next_frame(uint32_t max_body_bytes) {
   while (true) {
-    const auto header = wire::decode_header(input_.readable(), wire::kMaxMessageBytes);
+    const auto header = wire::decode_header(input_.readable(), max_body_bytes);
     if (!header) {
       broken_ = true;
       co_return fail(header.error());
@@ -216,66 +264,135 @@ Task<Result<UnitConnection::Frame>> UnitConnection::next_frame() {
   }
 }
 
-Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std::string sql, size_t max_bytes) {
-  writer().query(sql);
-  if (auto sent = co_await flush(); !sent) co_return fail(sent.error());
-  std::vector<TextResult> results;
-  TextResult current;
-  std::optional<Error> error;
-  std::vector<std::optional<std::string_view>> values;
-  size_t held = 0;
-  while (true) {
+std::unexpected<Error> UnitConnection::violation(std::string what) {
+  broken_ = true;
+  return fail(sqlstate::kProtocolViolation, "storage unit \"" + record_.name + "\" " + std::move(what), {},
+              "The connection to the unit was closed.");
+}
+
+// Reads the replies to hidden messages that were queued before a query of ours. The first error among them is the answer.
+Task<Status> UnitConnection::settle_owed() {
+  Status result;
+  while (!expected_.empty()) {
     auto frame = co_await next_frame();
-    if (!frame) co_return fail(frame.error());
+    if (!frame) co_return fail(result ? frame.error() : result.error());
     switch (frame->type) {
-      case 'T': {
-        auto description = wire::decode_row_description(frame->body);
-        if (!description) co_return broken_ = true, fail(description.error());
-        for (auto& field : description->fields) current.columns.push_back(std::move(field.name));
-        break;
-      }
-      case 'D': {
-        held += frame->body.size();
-        if (auto decoded = wire::decode_data_row(frame->body, values); !decoded) co_return broken_ = true, fail(decoded.error());
-        if (held > max_bytes) break;   // keep reading, report below
-        auto& row = current.rows.emplace_back();
-        for (const auto& value : values) row.push_back(value ? std::optional<std::string>(*value) : std::nullopt);
-        break;
-      }
-      case 'C':
-        if (const auto tag = wire::decode_command_complete(frame->body)) current.tag = *tag;
-        results.push_back(std::exchange(current, {}));
-        break;
-      case 'I':
-        results.push_back(std::exchange(current, {}));
-        break;
       case 'E': {
         const auto fields = wire::decode_error(frame->body);
-        if (!fields) co_return broken_ = true, fail(fields.error());
-        if (!error) error = wire::to_error(*fields);
+        if (!fields) co_return violation("sent a malformed error");
+        if (result) result = fail(wire::to_error(*fields));
+        while (!expected_.empty() && expected_.front().kind != Expected::Kind::kSync &&
+               expected_.front().kind != Expected::Kind::kQuery) {
+          forget_skipped(expected_.front());
+          expected_.pop_front();
+        }
+        break;
+      }
+      case 'Z': {
+        const auto status = wire::decode_ready_for_query(frame->body);
+        if (!status) co_return violation("sent a malformed ReadyForQuery");
+        tx_status_ = *status;
+        while (expected_.front().kind != Expected::Kind::kSync && expected_.front().kind != Expected::Kind::kQuery) {
+          expected_.pop_front();
+        }
+        expected_.pop_front();
         break;
       }
       case 'S':
-        if (auto noted = note_parameter(frame->body); !noted) co_return broken_ = true, fail(noted.error());
+        if (auto noted = note_parameter(frame->body); !noted) co_return broken_ = true, noted;
         break;
-      case 'N':
-      case 'A':
-        break;
-      case 'Z': {
-        const auto status = wire::decode_ready_for_query(frame->body);
-        if (!status) co_return broken_ = true, fail(status.error());
-        tx_status_ = *status;
-        consume_frame(*frame);
-        if (held > max_bytes) error = Error{std::string(sqlstate::kProgramLimitExceeded), "result of an internal query is too large"};
-        if (error) co_return fail(std::move(*error));
-        co_return results;
-      }
-      default:
-        broken_ = true;
-        co_return fail(sqlstate::kProtocolViolation, "unexpected message from storage unit \"" + record_.name + "\"");
+      case 'G': co_return violation("asks for COPY data where none was announced");
+      default: break;
     }
     consume_frame(*frame);
   }
+  co_return result;
+}
+
+Status UnitConnection::take_row(std::string_view body, TextResult& into, size_t& held, size_t max_bytes) {
+  constexpr size_t kValueOverhead = sizeof(std::optional<std::string>);
+  if (auto decoded = wire::decode_data_row(body, values_); !decoded) return decoded;
+  if (values_.size() != into.columns.size()) return violation("sent a row that does not fit its description");
+  held += body.size() + kValueOverhead * (values_.size() + 1);
+  if (held > max_bytes) return {};   // the rest is read and reported at the end
+  auto& row = into.rows.emplace_back();
+  for (const auto& value : values_) row.push_back(value ? std::optional<std::string>(*value) : std::nullopt);
+  return {};
+}
+
+Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std::string sql, size_t max_bytes) {
+  using Kind = Expected::Kind;
+  const bool whole = expected_.empty() || expected_.back().kind == Kind::kSync || expected_.back().kind == Kind::kQuery;
+  if (!whole || std::ranges::any_of(expected_, &Expected::visible)) {
+    broken_ = true;   // its replies would be taken for the query's
+    co_return fail(sqlstate::kInternalError, "a query of Decan's own was sent into the middle of a client's");
+  }
+  writer().query(sql);
+  if (auto sent = co_await flush(); !sent) co_return fail(sent.error());
+  std::optional<Error> error;
+  if (auto settled = co_await settle_owed(); !settled) {
+    if (broken_) co_return fail(settled.error());
+    error = std::move(settled.error());
+  }
+  std::vector<TextResult> results;
+  TextResult current;
+  bool described = false;
+  size_t held = 0;
+  while (true) {
+    auto frame = co_await next_frame();
+    if (!frame) co_return fail(error ? std::move(*error) : frame.error());   // a unit that closes says why before
+    Status taken;
+    switch (frame->type) {
+      case 'T': {
+        auto description = wire::decode_row_description(frame->body);
+        if (!description || described) co_return violation("sent a malformed description of rows");
+        described = true;
+        for (auto& field : description->fields) current.columns.push_back(std::move(field.name));
+        break;
+      }
+      case 'D': taken = take_row(frame->body, current, held, max_bytes); break;
+      case 'C':
+      case 'I': {
+        const auto tag = frame->type == 'C' ? wire::decode_command_complete(frame->body) : "";
+        if (!tag) co_return violation("sent a malformed command tag");
+        held += sizeof(TextResult) + tag->size();
+        current.tag = *tag;
+        if (held <= max_bytes) results.push_back(std::move(current));
+        current = {};
+        described = false;
+        break;
+      }
+      case 'E': {
+        const auto fields = wire::decode_error(frame->body);
+        if (!fields) co_return violation("sent a malformed error");
+        if (!error) error = wire::to_error(*fields);
+        break;
+      }
+      case 'S': taken = note_parameter(frame->body); break;
+      case 'N':
+      case 'A': break;
+      case 'Z': {
+        const auto status = wire::decode_ready_for_query(frame->body);
+        if (!status) co_return violation("sent a malformed ReadyForQuery");
+        tx_status_ = *status;
+        consume_frame(*frame);
+        if (error) co_return fail(std::move(*error));
+        if (held > max_bytes) co_return fail(sqlstate::kProgramLimitExceeded, "result of an internal query is too large");
+        if (results.empty()) co_return violation("did not answer a query");
+        co_return results;
+      }
+      default: co_return violation("sent an unexpected message");
+    }
+    if (!taken) co_return broken_ = true, fail(taken.error());
+    consume_frame(*frame);
+  }
+}
+
+Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query_until(std::string sql, TimePoint deadline) {
+  stream_->set_deadline(deadline);
+  auto done = co_await query(std::move(sql));
+  if (!broken_) stream_->set_deadline(async::kNoDeadline);
+  co_return done;
 }
 
 Task<Status> UnitConnection::apply(SettingsPtr wanted) {
@@ -299,10 +416,15 @@ bool UnitConnection::has_prepared(const UnitStatement& statement) {
   return true;
 }
 
-void UnitConnection::note_prepared(const UnitStatementPtr& statement) {
-  if (prepared_.contains(statement->id)) return;
-  prepared_order_.push_back(statement->id);
-  prepared_[statement->id] = std::prev(prepared_order_.end());
+void UnitConnection::note_prepared(uint64_t id) {
+  if (prepared_.contains(id)) return;
+  prepared_order_.push_back(id);
+  prepared_[id] = std::prev(prepared_order_.end());
+}
+
+void UnitConnection::forget_skipped(const Expected& skipped) {
+  if (skipped.kind == Expected::Kind::kParse && skipped.statement) forget_prepared(*skipped.statement);
+  if (skipped.kind == Expected::Kind::kClose && skipped.closes != 0) note_prepared(skipped.closes);
 }
 
 void UnitConnection::forget_prepared(const UnitStatement& statement) {
@@ -323,7 +445,9 @@ void UnitConnection::evict_prepared(size_t limit) {
     prepared_order_.pop_front();
     prepared_.erase(oldest);
     writer().close('S', "decan_" + std::to_string(oldest));
-    expect(Expected::Kind::kClose, false);
+    Expected closed{Expected::Kind::kClose, false, {}, {}};
+    closed.closes = oldest;
+    expect(std::move(closed));
   }
 }
 

@@ -52,12 +52,17 @@ struct Expected {
   bool visible = true;         // forwarded to the client
   UnitStatementPtr statement;  // kParse: counts as prepared from when it is queued, until the unit refuses it
   std::string local;           // kLocal
+  uint64_t closes = 0;         // kClose of ours: id of a statement that stays prepared when the unit skips this
 };
 
 class UnitConnection {
  public:
   using Ptr = std::unique_ptr<UnitConnection>;
   static constexpr size_t kReadBytes = 16 * 1024;
+  static constexpr uint32_t kMaxLoginMessageBytes = 64 * 1024;   // before the unit has proved who it is
+  static constexpr size_t kMaxLoginMessages = 1000;
+  static constexpr size_t kMaxParameters = 256;                  // distinct settings that a unit reports
+  static constexpr size_t kMaxParameterBytes = 64 * 1024;
 
   // Connects and logs in. Errors: 08006 when the unit does not answer, else the unit's own (28P01, 3D000, 53300 …).
   static async::Task<Result<Ptr>> open(async::Loop& loop, meta::UnitRecord record, UnitId unit, Identity identity,
@@ -74,11 +79,18 @@ class UnitConnection {
 
   // --- sending: fill out(), push what is expected, flush ---
   std::string& out() { return out_; }
-  wire::Writer writer() { return wire::Writer(out_); }
-  void expect(Expected::Kind kind, bool visible) { expected_.push_back({kind, visible, {}, {}}); }
-  void expect(Expected expected) { expected_.push_back(std::move(expected)); }
+  // Keeps in mind when a message could not be framed (NUL in a text, above 1 GB): then flush(), try_flush() and fill() fail
+  // instead of waiting for a reply that never comes.
+  wire::Writer& writer() { return *writer_; }
+  void expect(Expected::Kind kind, bool visible) { expect(Expected{kind, visible, {}, {}}); }
+  void expect(Expected expected) {
+    expected_.push_back(std::move(expected));
+    ++unsent_expected_;
+  }
+  // Error 54000 or 22021: a message was left out. Nothing since the last flush was sent, and nothing of it is expected any
+  // more; the connection stays usable, unless part was on its way or the caller may count on a lost message (a BEGIN).
   async::Task<Status> flush();
-  // Writes what the kernel takes at once; true when that was everything.
+  // Writes what the kernel takes at once; true when that was everything. False also on errors: flush() tells them.
   bool try_flush();
 
   // --- receiving ---
@@ -92,7 +104,7 @@ class UnitConnection {
     std::string_view body;
     size_t bytes() const { return wire::kHeaderBytes + body.size(); }
   };
-  async::Task<Result<Frame>> next_frame();
+  async::Task<Result<Frame>> next_frame(uint32_t max_body_bytes = wire::kMaxMessageBytes);
   void consume_frame(const Frame& frame) { input_.consume(frame.bytes()); }
   // Book-keeping for messages that may come at any time; true when `frame` was one (N is left to the caller).
   Status note_parameter(std::string_view body);
@@ -103,20 +115,25 @@ class UnitConnection {
     std::vector<std::vector<std::optional<std::string>>> rows;
     std::string tag;
   };
-  // Simple query; one result per statement. An error of the unit comes back as Error after ReadyForQuery was read; the
-  // connection stays usable unless broken().
+  // Simple query; one result per statement (at least one). An error of the unit comes back as Error after ReadyForQuery was
+  // read; the connection stays usable unless broken(). Hidden messages that were queued before go ahead of it.
   async::Task<Result<std::vector<TextResult>>> query(std::string sql, size_t max_bytes = 64u << 20);
   // Makes the connection's settings those of `wanted`.
   async::Task<Status> apply(SettingsPtr wanted);
   const SettingsPtr& applied() const { return applied_; }
+  // As query(), failing with 08006 at `deadline`.
+  async::Task<Result<std::vector<TextResult>>> query_until(std::string sql, async::TimePoint deadline);
   void set_applied(SettingsPtr settings) { applied_ = std::move(settings); }
 
   // --- prepared statements ---
   // True when `statement` is prepared here; marks it as just used.
   bool has_prepared(const UnitStatement& statement);
-  void note_prepared(const UnitStatementPtr& statement);
+  void note_prepared(const UnitStatementPtr& statement) { note_prepared(statement->id); }
+  void note_prepared(uint64_t id);
   void forget_prepared(const UnitStatement& statement);
   void forget_all_prepared();
+  // Takes back what was noted for a message that the unit skipped or never got.
+  void forget_skipped(const Expected& skipped);
   // Appends Close messages (hidden) for the least recently used statements beyond `limit`.
   void evict_prepared(size_t limit);
 
@@ -139,9 +156,14 @@ class UnitConnection {
 
  private:
   UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity);
-  async::Task<Status> log_in(async::TimePoint deadline);
+  async::Task<Status> log_in();
   async::Task<Status> start_tls();
   async::Task<Status> authenticate(const wire::Authentication& request, std::unique_ptr<auth::ScramClient>& scram);
+  Result<std::string> channel_binding(const std::vector<std::string>& mechanisms) const;
+  Status drop_unsendable();
+  std::unexpected<Error> violation(std::string what);
+  async::Task<Status> settle_owed();
+  Status take_row(std::string_view body, TextResult& into, size_t& held, size_t max_bytes);
   Error with_unit(Error error) const;
 
   meta::UnitRecord record_;
@@ -149,6 +171,9 @@ class UnitConnection {
   Identity identity_;
   std::unique_ptr<async::Stream> stream_;
   std::string out_;
+  std::optional<wire::Writer> writer_{std::in_place, out_};
+  size_t unsent_expected_ = 0;   // the last entries of expected_: their messages are in out_
+  bool partly_sent_ = false;     // out_ begins inside a message
   ByteBuffer input_{kReadBytes};
   std::list<Expected> expected_;
   std::map<std::string, std::string, std::less<>> parameters_;
@@ -161,6 +186,7 @@ class UnitConnection {
   bool dirty_ = false;
   std::list<uint64_t> prepared_order_;   // front = least recently used
   std::unordered_map<uint64_t, std::list<uint64_t>::iterator> prepared_;
+  std::vector<std::optional<std::string_view>> values_;   // scratch of query()
 };
 
 using UnitConnectionPtr = UnitConnection::Ptr;

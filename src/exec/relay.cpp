@@ -37,7 +37,7 @@ Task<Result<RelayOutcome>> Relay::run() {
     if (*stepped == Step::kStop) co_return outcome_;
     if (*stepped == Step::kNeedMore) {
       if (auto relieved = co_await client_.relieve(); !relieved) co_return fail(relieved.error());
-      if (auto filled = co_await unit_.fill(); !filled) co_return fail(filled.error());
+      if (auto filled = co_await unit_.fill(); !filled) co_return lost(std::move(filled.error()));
     }
   }
   co_return outcome_;
@@ -137,12 +137,23 @@ Task<Result<Relay::Step>> Relay::step() {
       pass_left_ = frame_bytes;
       co_return Step::kContinue;
     }
-    if (auto filled = co_await unit_.fill(frame_bytes - in.size()); !filled) co_return fail(filled.error());
+    if (auto filled = co_await unit_.fill(frame_bytes - in.size()); !filled) co_return lost(std::move(filled.error()));
     co_return Step::kContinue;
   }
   auto result = co_await special(**header, in.substr(0, frame_bytes));
   if (result) unit_.input().consume(frame_bytes);
   co_return result;
+}
+
+// A unit that closes a connection says why before (57P01 …): that is the better answer. Never tried again, since the
+// statement may have been run.
+std::unexpected<Error> Relay::lost(Error error) {
+  // Half a row is with the client: whatever followed would be taken for the rest of it.
+  if (pass_left_ > 0) client_.stream().close();
+  if (!outcome_.error) return fail(std::move(error));
+  Error own = wire::to_error(*outcome_.error);
+  own.retry = Retry::kNever;
+  return fail(std::move(own));
 }
 
 std::unexpected<Error> Relay::unexpected(char type) {
@@ -194,7 +205,7 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
       if (visible) outcome_.sent_rows = true;
       break;
     case 'G':
-      if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      if (!visible || (kind != Kind::kExecute && kind != Kind::kQuery)) co_return unexpected(header.type);
       if (auto sent = co_await client_.forward(frame); !sent) co_return fail(sent.error());
       outcome_.copy_in = true;
       co_return Step::kStop;
@@ -287,7 +298,7 @@ Status Relay::take_error(std::string_view body) {
   }
   while (!expected.empty() && expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery) {
     const Expected& skipped = expected.front();
-    if (skipped.kind == Kind::kParse && skipped.statement) unit_.forget_prepared(*skipped.statement);
+    unit_.forget_skipped(skipped);
     expected.pop_front();
   }
   return {};

@@ -54,6 +54,7 @@ class Relay {
   Status finished(backend::Expected::Kind a, backend::Expected::Kind b);
   size_t plain_frames(std::string_view in, bool query) const;
   std::unexpected<Error> unexpected(char type);
+  std::unexpected<Error> lost(Error error);
   bool client_sees() const { return unit_.expected().front().visible; }
 
   backend::UnitConnection& unit_;

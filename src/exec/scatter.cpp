@@ -51,7 +51,7 @@ class Scatter {
  private:
   Task<Status> send(Source& source) {
     UnitConnection& unit = *source.fragment.connection;
-    auto writer = unit.writer();
+    auto& writer = unit.writer();
     writer.parse("", source.fragment.sql, request_.parameter_types);
     writer.bind("", "", request_.parameter_formats, request_.parameters, fragment_formats(request_.merge, request_.result_formats));
     writer.describe('P', "");

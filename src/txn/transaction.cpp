@@ -11,13 +11,15 @@
 namespace decan::txn {
 
 using async::Task;
+using async::TimePoint;
 using backend::Expected;
 using backend::UnitConnection;
 
 namespace {
 
 constexpr std::string_view kGidPrefix = "decan_";
-constexpr auto kCommitPreparedPatience = std::chrono::seconds(10);
+constexpr auto kPatience = std::chrono::seconds(10);   // with a unit that fell silent while a commit was under way
+constexpr auto kRetryEvery = std::chrono::milliseconds(200);
 
 bool contains_ignoring_case(std::string_view text, std::string_view word) {
   const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
@@ -28,6 +30,31 @@ Task<Status> run(UnitConnection* connection, std::string sql) {
   auto done = co_await connection->query(std::move(sql));
   if (!done) co_return fail(done.error());
   co_return Status{};
+}
+
+// The value of a statement that returns one row with one column.
+std::optional<std::string> scalar(const std::vector<UnitConnection::TextResult>& results) {
+  if (results.size() != 1 || results[0].rows.size() != 1 || results[0].columns.size() != 1) return std::nullopt;
+  return results[0].rows[0][0];
+}
+
+// The end of a simple query tells whether the block is still open: a refused mark leaves it so.
+Task<Status> end_by(Participant* participant, std::string sql, std::string tag) {
+  UnitConnection& connection = *participant->connection;
+  auto done = co_await connection.query(std::move(sql));
+  participant->in_block = !connection.broken() && connection.tx_status() != 'I';
+  if (!done) co_return fail(done.error());
+  if (done->back().tag != tag) {
+    co_return fail(sqlstate::kInFailedTransaction,
+                   "the transaction was rolled back on storage unit \"" + connection.unit_name() + "\"");
+  }
+  co_return Status{};
+}
+
+Task<Result<bool>> has_written(Participant* participant) {
+  auto assigned = co_await participant->connection->query("SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL");
+  if (!assigned) co_return fail(assigned.error());
+  co_return !scalar(*assigned) || *scalar(*assigned) == "t";   // in doubt it has
 }
 
 }  // namespace
@@ -95,17 +122,19 @@ Participant* Transaction::find(UnitId unit) {
   return nullptr;
 }
 
-std::string Transaction::block_opening() const {
-  std::string sql = begin_options_.empty() ? "BEGIN" : "BEGIN " + begin_options_;
+std::vector<std::string> Transaction::block_opening() const {
+  std::vector<std::string> statements = {begin_options_.empty() ? "BEGIN" : "BEGIN " + begin_options_};
   for (const Replay& entry : replay_) {
-    sql += ';';
-    sql += entry.savepoint.empty() ? entry.sql : "SAVEPOINT " + backend::quote_identifier(entry.savepoint);
+    statements.push_back(entry.savepoint.empty() ? entry.sql : "SAVEPOINT " + backend::quote_identifier(entry.savepoint));
   }
-  return sql;
+  return statements;
 }
 
 Participant* Transaction::try_join(UnitId unit, bool block, const backend::SettingsPtr& settings) {
-  if (Participant* known = find(unit)) return known->in_block == block ? known : nullptr;
+  if (Participant* known = find(unit)) {
+    const bool ready = known->in_block || known->unsynced || known->connection->applied() == settings;
+    return ready && known->in_block == block ? known : nullptr;
+  }
   if (block) return nullptr;
   auto connection = options_.pool->try_acquire(unit, *options_.identity);
   if (!connection) return nullptr;
@@ -123,10 +152,14 @@ Participant* Transaction::try_join(UnitId unit, bool block, const backend::Setti
 
 Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::SettingsPtr settings) {
   Participant* participant = find(unit);
+  const backend::SettingsPtr base = status_ == 'I' ? std::move(settings) : settings_at_begin_;
+  if (participant != nullptr && !participant->in_block && !participant->unsynced && participant->connection->expected().empty()) {
+    // Pinned: what was set since on another unit comes now.
+    if (auto applied = co_await participant->connection->apply(base); !applied) co_return fail(applied.error());
+  }
   if (participant == nullptr) {
     auto connection = co_await options_.pool->acquire(unit, *options_.identity);
     if (!connection) co_return fail(connection.error());
-    const backend::SettingsPtr base = status_ == 'I' ? std::move(settings) : settings_at_begin_;
     if (auto applied = co_await (*connection)->apply(base); !applied) {
       options_.pool->release(std::move(*connection));
       co_return fail(applied.error());
@@ -139,16 +172,20 @@ Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::S
     UnitConnection& connection = *participant->connection;
     if (participant->unsynced) {
       // Inside an extended batch a simple query would end the batch's implicit transaction: BEGIN goes the same way instead.
-      auto writer = connection.writer();
-      writer.parse("", block_opening(), {});
-      writer.bind("decan_begin", "", {}, {}, {});
-      writer.execute("decan_begin", 0);
-      writer.close('P', "decan_begin");
-      for (const auto kind : {Expected::Kind::kParse, Expected::Kind::kBind, Expected::Kind::kExecute, Expected::Kind::kClose}) {
-        connection.expect(kind, false);
+      auto& writer = connection.writer();
+      for (const std::string& statement : block_opening()) {   // a Parse takes one statement
+        writer.parse("", statement, {});
+        writer.bind("decan_begin", "", {}, {}, {});
+        writer.execute("decan_begin", 0);
+        writer.close('P', "decan_begin");
+        for (const auto kind : {Expected::Kind::kParse, Expected::Kind::kBind, Expected::Kind::kExecute, Expected::Kind::kClose}) {
+          connection.expect(kind, false);
+        }
       }
     } else {
-      connection.writer().query(block_opening());
+      std::string sql;
+      for (const std::string& statement : block_opening()) sql += (sql.empty() ? "" : ";") + statement;
+      connection.writer().query(sql);
       connection.expect(Expected::Kind::kQuery, false);
     }
     participant->in_block = true;
@@ -203,15 +240,45 @@ Task<Status> Transaction::rollback_to(std::string name) {
   co_return Status{};
 }
 
+Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid, TimePoint deadline) {
+  auto connection = co_await pool.acquire(anchor, std::move(service));
+  if (!connection) co_return fail(connection.error());
+  // Not with the database's defaults: a snapshot from before the wait, or a read-only transaction, could not decide.
+  auto answer = co_await (*connection)->query_until("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT decan.settle(" +
+                                                        backend::quote_literal(gid) + "); COMMIT", deadline);
+  pool.release(std::move(*connection));
+  if (!answer) co_return fail(answer.error());
+  const auto decision = answer->size() == 3 && answer->back().tag == "COMMIT" ? scalar({(*answer)[1]}) : std::nullopt;
+  if (!decision) co_return fail(sqlstate::kDataCorrupted, "the anchor of a distributed transaction gave no decision", "gid " + gid);
+  co_return *decision == "t";
+}
+
+Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service, std::string gid, bool commit,
+                           TimePoint deadline) {
+  auto connection = co_await pool.acquire(unit, std::move(service));
+  if (!connection) co_return false;
+  auto done = co_await (*connection)->query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
+                                                  deadline);
+  pool.release(std::move(*connection));
+  co_return done || done.error().sqlstate == sqlstate::kUndefinedObject;   // somebody else was faster
+}
+
+backend::Identity Transaction::service_here() const {
+  backend::Identity service = *options_.service;
+  service.database = options_.identity->database;
+  return service;
+}
+
 Task<Status> Transaction::commit_on(Participant& participant) {
-  auto done = co_await participant.connection->query("COMMIT");
-  participant.in_block = false;
-  if (!done) co_return fail(done.error());
-  if (!done->empty() && done->back().tag == "ROLLBACK") {
-    co_return fail(sqlstate::kInFailedTransaction, "the transaction was rolled back on storage unit \"" +
-                                                       participant.connection->unit_name() + "\"");
+  auto done = co_await end_by(&participant, "COMMIT", "COMMIT");
+  if (!done && participant.connection->broken() && participant.may_have_written) {
+    // The unit may have committed before it fell silent.
+    co_return fail(sqlstate::kTransactionResolutionUnknown,
+                   "whether the transaction was committed is not known: the connection to storage unit \"" +
+                       participant.connection->unit_name() + "\" was lost during COMMIT",
+                   done.error().message);
   }
-  co_return Status{};
+  co_return done;
 }
 
 Task<Result<std::vector<Participant*>>> Transaction::writers() {
@@ -220,49 +287,59 @@ Task<Result<std::vector<Participant*>>> Transaction::writers() {
     if (participant->in_block && participant->may_have_written) found.push_back(participant.get());
   }
   if (found.size() <= 1) co_return found;
+  // A statement that might write often did not (0 rows): ask.
+  std::vector<Task<Result<bool>>> asked;
+  for (Participant* participant : found) asked.push_back(has_written(participant));
+  const auto answers = co_await async::gather(options_.pool->loop(), std::move(asked));
   std::vector<Participant*> sure;
-  for (Participant* participant : found) {   // a statement that might write often did not (0 rows): ask
-    auto assigned = co_await participant->connection->query("SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL");
-    if (!assigned) co_return fail(assigned.error());
-    if (assigned->size() == 1 && assigned->front().rows.size() == 1 && assigned->front().rows[0][0] == "t") {
-      sure.push_back(participant);
-    }
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (!answers[i]) co_return fail(answers[i].error());
+    if (*answers[i]) sure.push_back(found[i]);
+    else found[i]->may_have_written = false;
   }
   co_return sure;
 }
 
-Task<Status> Transaction::commit(std::string chain_options) {
+// Whoever has written nothing can neither fail nor hold up what is decided. Not before the decision: they may hold locks.
+Task<void> Transaction::commit_readers(std::vector<Participant*> readers) {
+  std::vector<Task<Status>> tasks;
+  for (Participant* reader : readers) tasks.push_back(commit_on(*reader));
+  (void)co_await async::gather(options_.pool->loop(), std::move(tasks));
+}
+
+Task<Status> Transaction::commit_open(std::vector<Participant*> open) {
+  if (open.size() == 1) co_return co_await commit_on(*open.front());
+  auto found = co_await writers();
+  if (!found) co_return fail(found.error());
+  std::vector<Participant*> readers;
+  std::ranges::copy_if(open, std::back_inserter(readers), [&](Participant* p) { return std::ranges::find(*found, p) == found->end(); });
+  if (found->size() > 1) co_return co_await two_phase(*found, readers);
+  if (found->empty()) {
+    for (Participant* reader : readers) {
+      if (auto done = co_await commit_on(*reader); !done) co_return done;
+    }
+    co_return Status{};
+  }
+  auto done = co_await commit_on(*found->front());
+  if (done) co_await commit_readers(std::move(readers));
+  co_return done;
+}
+
+Task<Status> Transaction::commit() {
   std::vector<Participant*> open;
   for (const auto& participant : participants_) {
     if (participant->in_block) open.push_back(participant.get());
   }
   committing_ = true;
   Status result;
-  if (open.size() == 1) {
-    result = co_await commit_on(*open.front());
-  } else if (open.size() > 1) {
-    auto found = co_await writers();
-    if (!found) {
-      result = fail(found.error());
-    } else {
-      std::vector<Participant*> readers;
-      for (Participant* participant : open) {
-        if (std::ranges::find(*found, participant) == found->end()) readers.push_back(participant);
-      }
-      if (found->size() > 1) {
-        result = co_await two_phase(*found, readers);
-      } else {
-        if (!found->empty()) result = co_await commit_on(*found->front());
-        for (Participant* reader : readers) {
-          if (result) result = co_await commit_on(*reader);
-        }
-      }
-    }
-  }
+  if (!open.empty()) result = co_await commit_open(open);
   committing_ = false;
   if (result) {
     settings_at_begin_ = current_settings_;
-    for (const auto& participant : participants_) participant->connection->set_applied(current_settings_);
+    // Only who was in the block has run its SETs.
+    for (const Participant* participant : open) {
+      if (current_settings_) participant->connection->set_applied(current_settings_);
+    }
     end_block();
     co_return result;
   }
@@ -282,75 +359,83 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
   const std::string quoted = backend::quote_literal(gid);
   std::string units;
   for (const Participant* writer : writers) units += (units.empty() ? "" : ",") + std::to_string(writer->connection->unit().value);
-  const std::string mark = "SELECT decan.mark(" + quoted + ", '{" + units + "}')";
+  // A decision that the anchor could lose in a crash would be none: synchronous_commit = off does not hold here, nor does a
+  // weaker one than the standbys of a unit are run with.
+  const std::string mark = "SELECT decan.mark(" + quoted + ", '{" + units +
+                           "}'), CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "
+                           "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END;";
 
   std::vector<Task<Status>> prepares;
-  for (Participant* other : others) prepares.push_back(run(other->connection.get(), mark + ";PREPARE TRANSACTION " + quoted));
+  for (Participant* other : others) prepares.push_back(end_by(other, mark + "PREPARE TRANSACTION " + quoted, "PREPARE TRANSACTION"));
   const auto prepared = co_await async::gather(options_.pool->loop(), std::move(prepares));
   std::vector<Participant*> ready;
-  Status failure;
+  Status result;
   for (size_t i = 0; i < others.size(); ++i) {
-    if (prepared[i]) {
-      others[i]->in_block = false;
-      ready.push_back(others[i]);
-    } else if (failure) {
-      failure = prepared[i];
-    }
+    // One that fell silent may be prepared all the same.
+    if (prepared[i] || others[i]->connection->broken()) ready.push_back(others[i]);
+    if (!prepared[i] && result) result = prepared[i];
   }
-  if (failure) failure = co_await decide(anchor, gid, mark);
-  if (!failure && failure.error().sqlstate != sqlstate::kTransactionResolutionUnknown) {
-    co_await abort_prepared(ready, gid);
-  }
-  if (!failure) {
+  if (result) result = co_await decide(anchor, gid, mark);
+  const bool known = result || result.error().sqlstate != sqlstate::kTransactionResolutionUnknown;
+  if (!known) {
     options_.gids->done(gid);
-    co_return failure;
+    co_return result;
   }
-  std::vector<Task<Status>> commits;
-  for (Participant* other : ready) commits.push_back(run(other->connection.get(), "COMMIT PREPARED " + quoted));
-  for (Participant* reader : readers) commits.push_back(commit_on(*reader));
-  const auto committed = co_await async::gather(options_.pool->loop(), std::move(commits));
+  std::vector<Task<Status>> finishes;
+  for (Participant* other : ready) finishes.push_back(finish_on(other, gid, result.has_value()));
+  (void)co_await async::gather(options_.pool->loop(), std::move(finishes));
   options_.gids->done(gid);
-  for (size_t i = 0; i < ready.size(); ++i) {
-    // Decided: whatever a silent participant missed, the resolver finishes when it answers again.
-    if (!committed[i]) log::warning("a participant will commit later", {{"unit", ready[i]->connection->unit_name()}, {"gid", gid}});
-  }
-  co_return Status{};
+  if (result) co_await commit_readers(std::move(readers));
+  co_return result;
 }
 
 Task<Status> Transaction::decide(Participant& anchor, std::string gid, std::string mark) {
-  auto decided = co_await anchor.connection->query(mark + ";COMMIT");
-  anchor.in_block = false;
-  if (decided) co_return Status{};
-  if (!anchor.connection->broken()) co_return fail(decided.error());
-  co_return co_await settle_unknown(anchor.connection->unit(), std::move(gid));
+  auto decided = co_await end_by(&anchor, mark + "COMMIT", "COMMIT");
+  if (decided) co_return decided;
+  if (anchor.connection->broken()) {
+    co_return co_await settle_unknown(anchor.connection->unit(), std::move(gid), decided.error().message);
+  }
+  if (decided.error().message.find("dist_commit_pkey") != std::string::npos) {
+    co_return fail(sqlstate::kSerializationFailure, "the transaction was rolled back: another node took its coordinator for dead",
+                   "gid " + gid, "Repeat the transaction.");
+  }
+  co_return decided;
 }
 
 // The anchor went away while it was committing: its row, or a tombstone in its place, tells what happened.
-Task<Status> Transaction::settle_unknown(UnitId anchor, std::string gid) {
-  backend::Identity service = *options_.service;
-  service.database = options_.identity->database;
-  const auto give_up = async::Clock::now() + kCommitPreparedPatience;
+Task<Status> Transaction::settle_unknown(UnitId anchor, std::string gid, std::string cause) {
+  const auto give_up = async::Clock::now() + kPatience;
   while (async::Clock::now() < give_up) {
-    auto connection = co_await options_.pool->acquire(anchor, service);
-    if (connection) {
-      auto answer = co_await (*connection)->query("SELECT decan.settle(" + backend::quote_literal(gid) + ")");
-      options_.pool->release(std::move(*connection));
-      if (answer && answer->front().rows[0][0] == "t") co_return Status{};
-      if (answer) co_return fail(sqlstate::kConnectionFailure, "the transaction was rolled back: a storage unit failed while it committed");
+    const auto committed = co_await settle(*options_.pool, anchor, service_here(), gid, give_up);
+    if (committed && *committed) co_return Status{};
+    if (committed) {
+      co_return fail(sqlstate::kConnectionFailure, "the transaction was rolled back: a storage unit failed while it committed",
+                     std::move(cause));
     }
-    co_await async::sleep_for(options_.pool->loop(), std::chrono::milliseconds(200));
+    co_await async::sleep_for(options_.pool->loop(), kRetryEvery);
   }
   co_return fail(sqlstate::kTransactionResolutionUnknown,
                  "whether the transaction was committed is not known: its deciding storage unit does not answer", "gid " + gid,
                  "It will be committed or rolled back everywhere when the unit answers again.");
 }
 
-Task<void> Transaction::abort_prepared(std::vector<Participant*> prepared, std::string gid) {
-  std::vector<Task<Status>> tasks;
-  for (Participant* participant : prepared) {
-    tasks.push_back(run(participant->connection.get(), "ROLLBACK PREPARED " + backend::quote_literal(gid)));
+Task<Status> Transaction::finish_on(Participant* participant, std::string gid, bool commit) {
+  UnitConnection& connection = *participant->connection;
+  const auto give_up = async::Clock::now() + kPatience;
+  if (!connection.broken()) {
+    auto done = co_await connection.query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
+                                                give_up);
+    if (done || done.error().sqlstate == sqlstate::kUndefinedObject) co_return Status{};
   }
-  (void)co_await async::gather(options_.pool->loop(), std::move(tasks));   // the resolver repeats what failed
+  // What the client reads next must show its own writes, so it waits a while. What is missed, the resolver finishes.
+  while (async::Clock::now() < give_up) {
+    // Whoever takes long to die on the unit may be preparing still: only a rollback can come too early.
+    if (co_await finish_prepared(*options_.pool, connection.unit(), service_here(), gid, commit, give_up)) co_return Status{};
+    co_await async::sleep_for(options_.pool->loop(), kRetryEvery);
+  }
+  log::warning("a participant will finish a distributed transaction later",
+               {{"unit", connection.unit_name()}, {"gid", gid}, {"outcome", commit ? "committed" : "rolled back"}});
+  co_return fail(sqlstate::kConnectionFailure, "storage unit \"" + connection.unit_name() + "\" does not answer");
 }
 
 Task<void> Transaction::rollback() {

@@ -37,6 +37,13 @@ class GidSource {
 // The anchor's ordinal in a gid of ours; nullopt for foreign ones.
 std::optional<UnitId> anchor_of(std::string_view gid);
 
+// Asks the anchor for the decision, and makes "rolled back" final where there is none. Error: it did not answer by `deadline`.
+async::Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid,
+                                 async::TimePoint deadline);
+// COMMIT PREPARED or ROLLBACK PREPARED by a session of Decan's own. True when nothing is prepared under that gid any more.
+async::Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service, std::string gid, bool commit,
+                                  async::TimePoint deadline);
+
 struct Participant {
   backend::UnitConnectionPtr connection;
   bool in_block = false;        // BEGIN was sent
@@ -97,7 +104,7 @@ class Transaction {
   // --- the end ---
   // Commits everywhere, or nowhere: an Error means rolled back, except 08007 (the decision is not known) and the case that
   // `undone` says. The block is over in every case.
-  async::Task<Status> commit(std::string chain_options = {});
+  async::Task<Status> commit();
   async::Task<void> rollback();
   // Gives back what is not pinned; called when no block is open.
   void release_participants();
@@ -114,11 +121,15 @@ class Transaction {
   async::Task<Status> on_all(std::string sql);
   async::Task<Result<std::vector<Participant*>>> writers();
   async::Task<Status> commit_on(Participant& participant);
+  async::Task<Status> commit_open(std::vector<Participant*> open);
   async::Task<Status> two_phase(std::vector<Participant*> writers, std::vector<Participant*> readers);
   async::Task<Status> decide(Participant& anchor, std::string gid, std::string mark);
-  async::Task<Status> settle_unknown(UnitId anchor, std::string gid);
-  async::Task<void> abort_prepared(std::vector<Participant*> prepared, std::string gid);
-  std::string block_opening() const;
+  async::Task<Status> settle_unknown(UnitId anchor, std::string gid, std::string cause);
+  // Second phase on one unit, on its own connection, else on another one while patience lasts.
+  async::Task<Status> finish_on(Participant* participant, std::string gid, bool commit);
+  async::Task<void> commit_readers(std::vector<Participant*> readers);
+  backend::Identity service_here() const;
+  std::vector<std::string> block_opening() const;
   void end_block();
 
   Options options_;

@@ -151,6 +151,8 @@ Result<std::vector<Oid>> decode_parameter_description(std::string_view body);
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
+  Writer(const Writer&) = delete;  // a copy would keep to itself what it left out
+  Writer& operator=(const Writer&) = delete;
   Status status() const;
 
   // to a unit
