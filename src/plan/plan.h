@@ -99,6 +99,7 @@ struct InsertRow {
 
 struct InsertRows {
   std::vector<InsertRow> rows;              // text before the first row and after the last one is sent to every unit
+  std::vector<int32_t> key_typmods;         // one per key column: storing a value may round it, and with it its bucket
   bool returning = false;
 };
 

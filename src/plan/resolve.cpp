@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "catalog/partition_hash.h"
+#include "catalog/value_binary.h"
 #include "catalog/type_oids.h"
 #include "plan/key_facts.h"
 #include "plan/now_calls.h"
@@ -327,7 +328,8 @@ Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, c
   return targets;
 }
 
-Result<BucketId> insert_bucket(const Plan& plan, const std::vector<ValueRef>& row, const Values& values, const sql::Template* tpl) {
+Result<BucketId> insert_bucket(const Plan& plan, const InsertRows& rows, const std::vector<ValueRef>& row, const Values& values,
+                               const sql::Template* tpl) {
   const catalog::ShardGroup& group = *plan.routing.group;
   std::vector<std::string> bytes(row.size());
   std::vector<catalog::KeyValue> key(row.size());
@@ -343,6 +345,11 @@ Result<BucketId> insert_bucket(const Plan& plan, const std::vector<ValueRef>& ro
                     "Give dates and times in ISO form with a time zone, and parameters in the column's own type.");
       case Outcome::kValue:
         bytes[i] = std::move(value.bytes);
+        if (i < rows.key_typmods.size() && rows.key_typmods[i] >= 0) {
+          auto stored = catalog::apply_typmod(group.key_types[i], rows.key_typmods[i], bytes[i]);
+          if (!stored) return BucketId{0};  // the server refuses it, too
+          bytes[i] = std::move(*stored);
+        }
         key[i] = bytes[i];
     }
   }
@@ -356,7 +363,7 @@ Result<BucketId> insert_bucket(const Plan& plan, const std::vector<ValueRef>& ro
 Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRows& rows, const Values& values, const sql::Template* tpl) {
   std::vector<UnitTarget> out;
   for (uint32_t i = 0; i < rows.rows.size(); ++i) {
-    const auto bucket = insert_bucket(plan, rows.rows[i].key, values, tpl);
+    const auto bucket = insert_bucket(plan, rows, rows.rows[i].key, values, tpl);
     if (!bucket) return fail(bucket.error());
     const UnitId unit = plan.routing.group->buckets[bucket->value].unit;
     if (plan.routing.only_unit && *plan.routing.only_unit != unit) {

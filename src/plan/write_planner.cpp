@@ -71,6 +71,11 @@ void QueryPlanner::insert_values(Plan& out, const sql::Query& source) {
     return refuse(out, "an INSERT with a sub-query on a sharded table is not supported", "Read the values first.");
   InsertRows rows;
   rows.returning = !query_.returning.empty();
+  for (const int16_t attnum : relation.key_attnums) {
+    for (const catalog::Column& column : relation.columns) {
+      if (column.attnum == attnum) rows.key_typmods.push_back(column.typmod);
+    }
+  }
   const sql::QueryLayout* found = layout();
   if (found == nullptr || found->value_rows.size() != source.rows.size())
     return refuse(out, "this form of INSERT is not supported for sharded tables", "Write INSERT INTO … VALUES (…), (…).");

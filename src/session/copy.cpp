@@ -1,6 +1,7 @@
 // COPY: passed through on one unit; split by bucket on the way in and concatenated on the way out over several. Memory stays
 // bounded: a unit that does not take its rows stops the client, a client that does not read stops the units.
 #include "catalog/partition_hash.h"
+#include "catalog/value_binary.h"
 #include "exec/copy_split.h"
 
 #include <algorithm>
@@ -119,7 +120,12 @@ Task<Status> Session::copy_in(Call& call) {
 
   exec::CopySplitter splitter(spec);
   const catalog::ShardGroup* group = broadcast ? nullptr : spec.relation->group;
-  std::string row_message;
+  std::vector<int32_t> key_typmods;
+  for (const int16_t attnum : spec.relation->key_attnums) {
+    for (const catalog::Column& column : spec.relation->columns) {
+      if (column.attnum == attnum) key_typmods.push_back(column.typmod);
+    }
+  }
   const auto sink = [&](const exec::CopySplitter::Row& row) -> Status {
     if (broadcast || row.header || row.trailer) {
       for (Feed& feed : feeds) {
@@ -143,6 +149,13 @@ Task<Status> Session::copy_in(Call& call) {
                     "COPY " + spec.relation->name + ", line " + std::to_string(row.line), "Write dates and times in ISO form, with a time zone for timestamptz.");
       }
       binary[i] = std::move(**value);
+      key[i] = binary[i];
+    }
+    for (size_t i = 0; i < key.size(); ++i) {   // what storing makes of the value decides its bucket
+      if (!key[i] || key_typmods[i] < 0) continue;
+      auto stored = catalog::apply_typmod(group->key_types[i], key_typmods[i], *key[i]);
+      if (!stored) return fail(Error{stored.error().sqlstate, stored.error().message});
+      binary[i] = std::move(*stored);
       key[i] = binary[i];
     }
     auto bucket = catalog::bucket_of(*group, key);

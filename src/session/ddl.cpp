@@ -79,13 +79,8 @@ Task<Status> Session::ddl(Call& call) {
     (*participant)->pinned = true;
     (*participant)->may_have_written = true;
     if (auto done = co_await run_on(**participant, *sql, true); !done) co_return done;
-    auto names = co_await (*participant)->connection->query(
-        "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()");
-    if (!names) co_return fail(names.error());
-    temp_relations_.clear();
-    for (const auto& row : names->front().rows) temp_relations_.push_back(*row[0]);
-    context_hash_ = 0;
-    co_return Status{};
+    temp_touched_ = true;
+    co_return co_await learn_temp_relations();
   }
   std::vector<UnitId> targets;
   switch (spec.scope) {
@@ -105,10 +100,28 @@ Task<Status> Session::ddl(Call& call) {
     (*participant)->may_have_written = true;
     if (auto done = co_await run_on(**participant, *sql, unit == targets.back()); !done) co_return done;
   }
+  if (call.plan->effects.uses_temp) {
+    temp_touched_ = true;
+    if (auto learned = co_await learn_temp_relations(); !learned) co_return learned;
+  }
   if (!spec.changes_catalog) co_return Status{};
   const catalog::SnapshotPtr before = call.plan->snapshot;
   if (auto changed = co_await catalog_changed(); !changed) co_return changed;
   if (call.plan->tag == "CREATE TABLE") co_return co_await apply_waiting_rules(before);
+  co_return Status{};
+}
+
+// Temporary relations live on the home unit's connection, which the session keeps while it has any.
+Task<Status> Session::learn_temp_relations() {
+  txn::Participant* participant = txn_->find(node_.home());
+  temp_relations_.clear();
+  context_hash_ = 0;
+  if (participant == nullptr || participant->connection->broken()) co_return Status{};
+  if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
+  auto names = co_await participant->connection->query(
+      "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()");
+  if (!names) co_return fail(names.error());
+  for (const auto& row : names->front().rows) temp_relations_.push_back(*row[0]);
   co_return Status{};
 }
 

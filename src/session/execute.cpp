@@ -428,6 +428,7 @@ Task<Status> Session::end_implicit(Status result) {
     co_await txn_->rollback();
   }
   if (result) settings_ = txn_->settings_now();
+  if (auto temp = co_await end_of_temp(); !temp && result) result = temp;
   if (catalog_dirty_) {
     catalog_dirty_ = false;
     block_snapshot_.reset();

@@ -167,6 +167,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> apply_waiting_rules(catalog::SnapshotPtr before);
   Task<Status> explain(Call& call);
   Task<Status> catalog_changed();
+  Task<Status> learn_temp_relations();
+  Task<Status> end_of_temp();
   Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
   void send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
                  std::string_view tag, bool with_description);
@@ -216,6 +218,7 @@ class Session final : public placement::UnitRunner {
   catalog::SnapshotPtr snapshot_;
   uint64_t snapshot_changes_ = 0;                      // Catalogs::changes() when snapshot_ was taken
   std::vector<std::string> temp_relations_;
+  bool temp_touched_ = false;                          // in the open transaction: its end may take them away
   bool catalog_dirty_ = false;                         // DDL in the block: refresh when it ends
   bool settings_dirty_ = false;                        // something may have changed settings behind our back
   sql::Template template_;

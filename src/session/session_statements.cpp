@@ -122,10 +122,18 @@ Task<Status> Session::commit_block(const plan::Plan& plan) {
       if (!refreshed) co_return fail(refreshed.error());
     }
   }
+  if (auto temp = co_await end_of_temp(); !temp) co_return temp;
   if (!committed) co_return committed;
   if (plan.chain) txn_->begin(options, settings_);
   complete("COMMIT");
   co_return Status{};
+}
+
+// ON COMMIT DROP, and a rolled back CREATE TEMP TABLE.
+Task<Status> Session::end_of_temp() {
+  if (temp_relations_.empty() && !temp_touched_) co_return Status{};
+  temp_touched_ = false;
+  co_return co_await learn_temp_relations();
 }
 
 Task<Status> Session::rollback_block(const plan::Plan& plan) {
@@ -150,6 +158,7 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
     catalog_dirty_ = false;
     block_snapshot_.reset();
   }
+  if (auto temp = co_await end_of_temp(); !temp) co_return temp;
   if (plan.chain) txn_->begin(options, settings_);
   complete("ROLLBACK");
   co_return Status{};
