@@ -44,6 +44,8 @@ class Parameter:
     def literal(self) -> str:
         if self.text is None:
             return f"NULL::{self.type}"
+        if self.type in ("int2", "int4", "int8") and re.fullmatch(r"\d{1,9}", self.text):
+            return self.text
         quoted = self.text.replace("'", "''")
         return f"'{quoted}'::{self.type}"
 

@@ -173,7 +173,7 @@ class PlainServer(Cluster):
         certificate, key = make_certificate(self.directory)
         values = {"port": self.port, "listen_addresses": "'127.0.0.1'",
                   "unix_socket_directories": f"'{self.directory}'", "max_connections": 300,
-                  "max_prepared_transactions": 100, "wal_level": "logical", "ssl": "on",
+                  "max_prepared_transactions": 100, "work_mem": "'8MB'", "wal_level": "logical", "ssl": "on",
                   "ssl_cert_file": f"'{certificate}'", "ssl_key_file": f"'{key}'",
                   "fsync": "on" if durable else "off", **settings}
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
