@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,8 @@ class SupervisorTest : public ::testing::Test {
 
   int run(uint32_t units) {
     if (!become(account_) || !complete_directory(layout_)) return 10;
+    ::prctl(PR_SET_PDEATHSIG,
+            SIGTERM);  // a test that crashes leaves nothing behind; becoming another user undoes it
     Config config = default_config(directory_);
     config.units.shared_buffers.value = 16u << 20;
     config.units.first_port = 20'000 + ::getpid() % 20'000;
@@ -124,7 +127,8 @@ class SupervisorTest : public ::testing::Test {
     auto connection = SqlConnection::open(dsn_of(unit, database));
     if (!connection) return connection.error().message;
     const auto rows = connection->run(sql);
-    return rows ? (*rows)[0][0].value_or("NULL") : rows.error().message;
+    if (!rows) return rows.error().message;
+    return rows->empty() ? "no row" : (*rows)[0][0].value_or("NULL");
   }
 
   Account account_;
@@ -140,7 +144,7 @@ TEST_F(SupervisorTest, the_first_start_makes_units_that_a_compute_node_can_use) 
   const auto made = units();
   ASSERT_EQ(made.size(), 2u);
   EXPECT_EQ(meta::home_unit(*meta::open_sqlite_store(layout_.meta()).value()).value(), "ds_0");
-  const std::string verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'decan'";
+  const std::string verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'";
   EXPECT_THAT(value_at(made[0], verifier), HasSubstr("SCRAM-SHA-256$"));
   EXPECT_EQ(value_at(made[0], verifier), value_at(made[1], verifier));
   EXPECT_NE(made[0].service_password, made[1].service_password);
@@ -159,13 +163,13 @@ TEST_F(SupervisorTest, the_first_start_makes_units_that_a_compute_node_can_use) 
         "C.UTF-8UTF8");
     EXPECT_EQ(value_at(unit,
                        "SELECT rolsuper::text || rolcreaterole::text || rolcreatedb::text FROM pg_authid "
-                       "WHERE rolname = 'decan'"),
+                       "WHERE rolname = 'app'"),
               "falsetruetrue");
     EXPECT_EQ(value_at(unit, "SELECT to_regclass('decan.map')::text"), "decan.map");
     EXPECT_EQ(value_at(unit, "SELECT to_regclass('decan.map')::text", "template1"), "decan.map");
     EXPECT_EQ(
         value_at(unit, "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'decan'"),
-        "decan");
+        "app");
   }
   const auto login = SqlConnection::open(
       "host=127.0.0.1 port=" + std::to_string(made[1].port) +
@@ -260,7 +264,7 @@ TEST_F(SupervisorTest, a_first_start_that_is_killed_anywhere_is_completed_by_the
   ASSERT_TRUE(wait_ready());
   const auto made = units();
   ASSERT_EQ(made.size(), 2u);
-  const std::string verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'decan'";
+  const std::string verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'";
   EXPECT_EQ(value_at(made[0], verifier), value_at(made[1], verifier));
   EXPECT_EQ(value_at(made[1], "SELECT to_regclass('decan.map')::text"), "decan.map");
 }
