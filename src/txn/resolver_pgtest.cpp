@@ -1,3 +1,4 @@
+#include <array>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -65,7 +66,7 @@ TEST_F(ResolverTest, AReadOnlyDefaultDoesNotStopIt) {
   prepare(as_app(1), gid);
   admin(0).exec("ALTER ROLE postgres SET default_transaction_read_only TO on");
   EXPECT_EQ(resolve(gids_), 1u);
-  admin(0).exec("SET default_transaction_read_only TO off; ALTER ROLE postgres RESET default_transaction_read_only");
+  admin(0).exec("BEGIN READ WRITE; ALTER ROLE postgres RESET default_transaction_read_only; COMMIT");
   EXPECT_EQ(states(), "0/0/0 0/0/0 0/0/0");
 }
 
@@ -128,7 +129,7 @@ class Killer {
  private:
   void run() {
     while (!stop_) {
-      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 12'000));
+      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 30'000));
       units_[random_() % units_.size()].exec(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'decan' ORDER BY random() LIMIT 1");
     }
@@ -186,9 +187,11 @@ TEST_F(ResolverTest, TerminatedSessionsNeverTearATransfer) {
       rows += std::stoi(admin(i).exec("SELECT count(*) FROM t WHERE id = 'r" + std::to_string(round) + "'").scalar());
     }
     const std::string& outcome = outcomes[static_cast<size_t>(round)];
-    if (outcome == "acknowledged") ++acknowledged, EXPECT_EQ(rows, 2) << round;
-    else if (outcome == "refused") ++refused, EXPECT_EQ(rows, 0) << round;
-    else ++unknown, EXPECT_TRUE(rows == 0 || rows == 2) << round;
+    acknowledged += outcome == "acknowledged" ? 1 : 0;
+    refused += outcome == "refused" ? 1 : 0;
+    unknown += outcome == "unknown" ? 1 : 0;
+    EXPECT_TRUE(rows == 2 || (rows == 0 && outcome != "acknowledged")) << round << outcome << rows;
+    EXPECT_TRUE(rows == 0 || outcome != "refused") << round;
   }
   std::printf("%d acknowledged, %d refused, %d unknown\n", acknowledged, refused, unknown);
   EXPECT_GT(acknowledged, 0);

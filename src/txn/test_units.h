@@ -24,7 +24,8 @@ class OnThreeUnits : public ::testing::Test {
     const auto verifier = auth::make_verifier("secret").value();
     keys_ = backend::keys_of("app", "secret", verifier);
     for (size_t i = 0; i < kUnits; ++i) {
-      servers_.push_back(std::make_unique<testing::PgFixture>(testing::PgOptions{.auth = testing::Auth::kScram}));
+      servers_.push_back(std::make_unique<testing::PgFixture>(testing::PgOptions{
+          .auth = testing::Auth::kScram, .settings = {{"synchronous_commit", "on"}}}));
       auto admin = servers_.back()->connect();
       admin.exec("BEGIN;" + placement::schema_sql() + ";COMMIT");
       admin.exec("CREATE ROLE app LOGIN PASSWORD '" + verifier.to_string() + "'; GRANT CREATE ON SCHEMA public TO app");
@@ -52,7 +53,7 @@ class OnThreeUnits : public ::testing::Test {
   }
   void TearDown() override {
     loop_.call([&] {
-      transaction_->drop_all();
+      if (transaction_) transaction_->drop_all();
       pool_.reset();
     });
     transaction_.reset();

@@ -164,7 +164,7 @@ TEST_F(TransactionTest, SavepointsReachUnitsThatJoinLater) {
   ASSERT_TRUE(loop_.run(transaction_->release("one")));
   EXPECT_FALSE(transaction_->has_savepoint("one"));
   ASSERT_TRUE(commit());
-  EXPECT_EQ(states(), "1/1/0 0/0/0 1/1/0");
+  EXPECT_EQ(states(), "1/1/0 0/1/0 1/1/0");   // the second unit has begun to write
 }
 
 TEST_F(TransactionTest, LocalSettingsReachUnitsThatJoinLater) {
