@@ -17,7 +17,8 @@ using async::Task;
 class PoolOnPostgres : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = std::make_unique<decan::testing::PgFixture>(decan::testing::PgOptions{.auth = decan::testing::Auth::kScram});
+    server_ = std::make_unique<decan::testing::PgFixture>(
+        decan::testing::PgOptions{.auth = decan::testing::Auth::kScram});
     auto connection = server_->connect();
     for (const char* role : {"ann", "bob"}) {
       const auto verifier = auth::make_verifier("secret").value();
@@ -93,7 +94,7 @@ TEST_F(PoolOnPostgres, WrongKeysAndMissingDatabasesAreThePostgresErrors) {
   wrong.keys = keys_.at("bob");
   const auto refused = loop_.run(acquire_as(pool_.get(), wrong));
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().sqlstate, "28000");   // the verifiers differ
+  EXPECT_EQ(refused.error().sqlstate, "28000");  // the verifiers differ
   Identity nowhere = as("ann");
   nowhere.database = "nowhere";
   const auto missing = loop_.run(acquire_as(pool_.get(), nowhere));
@@ -130,7 +131,8 @@ Task<int> take_turn(Pool* pool, Identity identity, int number, std::vector<int>*
 
 Task<std::vector<int>> crowd(Pool* pool, std::vector<Identity> identities, std::vector<int>* order) {
   std::vector<Task<int>> tasks;
-  for (size_t i = 0; i < identities.size(); ++i) tasks.push_back(take_turn(pool, identities[i], static_cast<int>(i), order));
+  for (size_t i = 0; i < identities.size(); ++i)
+    tasks.push_back(take_turn(pool, identities[i], static_cast<int>(i), order));
   co_return co_await async::gather(pool->loop(), std::move(tasks));
 }
 
@@ -147,7 +149,8 @@ TEST_F(PoolOnPostgres, ThoseWhoWaitAreServedInOrderAndNobodyIsForgotten) {
   EXPECT_EQ(stats().waiting, 0u);
 }
 
-Task<std::vector<int>> two_wait_for_two(Pool* pool, Identity identity, UnitConnectionPtr* a, UnitConnectionPtr* b, std::vector<int>* order) {
+Task<std::vector<int>> two_wait_for_two(Pool* pool, Identity identity, UnitConnectionPtr* a,
+                                        UnitConnectionPtr* b, std::vector<int>* order) {
   std::vector<Task<int>> tasks;
   tasks.push_back(take_turn(pool, identity, 1, order));
   tasks.push_back(take_turn(pool, identity, 2, order));
@@ -251,8 +254,8 @@ TEST_F(PoolOnPostgres, AUnitThatMovedOrLeftIsNotUsedAgain) {
 }
 
 TEST_F(PoolOnPostgres, SettingsFollowTheSessionAndNeverLeak) {
-  const auto mine = std::make_shared<const Settings>(Settings::Map{
-      {"work_mem", "SET work_mem TO '7MB'"}, {"my.tag", "SET \"my\".\"tag\" TO 'it''s'"}});
+  const auto mine = std::make_shared<const Settings>(
+      Settings::Map{{"work_mem", "SET work_mem TO '7MB'"}, {"my.tag", "SET \"my\".\"tag\" TO 'it''s'"}});
   auto first = acquire("ann");
   ASSERT_TRUE(first);
   ASSERT_TRUE(loop_.run((*first)->apply(mine)));
@@ -293,14 +296,16 @@ TEST_F(PoolOnPostgres, TheLeastRecentlyUsedStatementsAreClosed) {
     connection.writer().sync();
     connection.expect(Expected::Kind::kSync, false);
   });
-  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"), "decan_1 decan_2 decan_3");
+  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"),
+            "decan_1 decan_2 decan_3");
   loop_.call([&] {
-    EXPECT_TRUE(connection.has_prepared(*statements[0]));   // used: now the second is the oldest
+    EXPECT_TRUE(connection.has_prepared(*statements[0]));  // used: now the second is the oldest
     connection.evict_prepared(2);
     connection.writer().sync();
     connection.expect(Expected::Kind::kSync, false);
   });
-  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"), "decan_1 decan_3");
+  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"),
+            "decan_1 decan_3");
   EXPECT_FALSE(connection.has_prepared(*statements[1]));
 
   // A Close that the unit skips after an error leaves the statement where it was.
@@ -314,7 +319,8 @@ TEST_F(PoolOnPostgres, TheLeastRecentlyUsedStatementsAreClosed) {
   EXPECT_EQ(ask(connection, "SELECT 1"), "34000");
   EXPECT_TRUE(connection.has_prepared(*statements[0]));
   EXPECT_TRUE(connection.has_prepared(*statements[2]));
-  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"), "decan_1 decan_3");
+  EXPECT_EQ(ask(connection, "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_prepared_statements"),
+            "decan_1 decan_3");
   release(acquired);
   EXPECT_EQ(stats().idle, 1u);
 }
@@ -334,10 +340,11 @@ TEST_F(PoolOnPostgres, ATerminatedBackendSaysWhy) {
 TEST(PoolOnTls, LoginIsBoundToTheUnitsCertificate) {
   decan::testing::PgFixture server({.auth = decan::testing::Auth::kScram});
   const std::string data = server.data_directory();
-  decan::testing::run_program({"/bin/sh", "-c",
-                               "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=unit -keyout " + data + "/server.key -out " +
-                                   data + "/server.crt 2>/dev/null && chmod 600 " + data + "/server.key && chown --reference=" + data +
-                                   " " + data + "/server.key " + data + "/server.crt"});
+  decan::testing::run_program(
+      {"/bin/sh", "-c",
+       "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=unit -keyout " + data +
+           "/server.key -out " + data + "/server.crt 2>/dev/null && chmod 600 " + data +
+           "/server.key && chown --reference=" + data + " " + data + "/server.key " + data + "/server.crt"});
   auto admin = server.connect();
   admin.exec("ALTER SYSTEM SET ssl = on");
   admin.exec("SELECT pg_reload_conf()");
@@ -349,8 +356,9 @@ TEST(PoolOnTls, LoginIsBoundToTheUnitsCertificate) {
   record.service_password = "decan-test";
   record.tls = true;
   Result<UnitConnectionPtr> opened = fail("00000", "");
-  for (int i = 0; i < 50 && !opened; ++i) {   // the reload takes a moment
-    opened = loop.run(UnitConnection::open(loop.loop(), record, UnitId{0}, {"postgres", "postgres", nullptr}, async::Clock::now() + 5s));
+  for (int i = 0; i < 50 && !opened; ++i) {  // the reload takes a moment
+    opened = loop.run(UnitConnection::open(loop.loop(), record, UnitId{0}, {"postgres", "postgres", nullptr},
+                                           async::Clock::now() + 5s));
     if (!opened) std::this_thread::sleep_for(50ms);
   }
   ASSERT_TRUE(opened) << opened.error().message;

@@ -12,7 +12,8 @@ using ResolverTest = OnThreeUnits;
 
 // As a coordinator would do it, by hand.
 void prepare(testing::Connection connection, const std::string& gid) {
-  connection.exec("BEGIN; INSERT INTO t VALUES ('a'); SELECT decan.mark('" + gid + "', '{0,1}'); PREPARE TRANSACTION '" + gid + "'");
+  connection.exec("BEGIN; INSERT INTO t VALUES ('a'); SELECT decan.mark('" + gid +
+                  "', '{0,1}'); PREPARE TRANSACTION '" + gid + "'");
 }
 
 TEST_F(ResolverTest, WithoutADecisionItRollsBackForGood) {
@@ -21,7 +22,8 @@ TEST_F(ResolverTest, WithoutADecisionItRollsBackForGood) {
   prepare(as_app(2), gid);
   EXPECT_EQ(resolve(gids_), 2u);
   EXPECT_EQ(states(), "0/0/0 0/0/0 0/0/0");
-  EXPECT_EQ(as_app(0).error_of("SELECT decan.mark('" + gid + "', '{0,1}')").sqlstate(), "23505");   // a late coordinator
+  EXPECT_EQ(as_app(0).error_of("SELECT decan.mark('" + gid + "', '{0,1}')").sqlstate(),
+            "23505");  // a late coordinator
   EXPECT_EQ(resolve(gids_), 0u);
 }
 
@@ -80,7 +82,8 @@ TEST_F(ResolverTest, ALateCoordinatorAndAResolverNeverBothWin) {
     auto late = as_app(0);
     auto asks = admin(0);
     late.exec("BEGIN; INSERT INTO t VALUES ('" + gid + "')");
-    const auto wait = std::chrono::microseconds(random() % 1000), wait_too = std::chrono::microseconds(random() % 1000);
+    const auto wait = std::chrono::microseconds(random() % 1000),
+               wait_too = std::chrono::microseconds(random() % 1000);
     bool late_won = false, settled = false;
     std::thread coordinator([&] {
       std::this_thread::sleep_for(wait);
@@ -105,11 +108,15 @@ TEST_F(ResolverTest, ACoordinatorWhoseGidIsSettledRollsBack) {
   begin();
   EXPECT_EQ(write(0, "INSERT INTO t VALUES ('a')"), "INSERT 0 1");
   EXPECT_EQ(write(1, "INSERT INTO t VALUES ('a')"), "INSERT 0 1");
-  // The resolver of another node settles between PREPARE and the decision: the anchor's lock makes sure of the order.
+  // The resolver of another node settles between PREPARE and the decision: the anchor's lock makes sure of
+  // the order.
   admin(0).exec(
-      "CREATE FUNCTION public.tombstone_first() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN "
-      "IF NOT NEW.tombstone THEN RAISE unique_violation USING MESSAGE = 'duplicate key … \"dist_commit_pkey\"'; END IF; "
-      "RETURN NEW; END $$; CREATE TRIGGER first BEFORE INSERT ON decan.dist_commit FOR EACH ROW EXECUTE FUNCTION public.tombstone_first()");
+      "CREATE FUNCTION public.tombstone_first() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ "
+      "BEGIN "
+      "IF NOT NEW.tombstone THEN RAISE unique_violation USING MESSAGE = 'duplicate key … "
+      "\"dist_commit_pkey\"'; END IF; "
+      "RETURN NEW; END $$; CREATE TRIGGER first BEFORE INSERT ON decan.dist_commit FOR EACH ROW EXECUTE "
+      "FUNCTION public.tombstone_first()");
   const Status done = commit();
   admin(0).exec("DROP TRIGGER first ON decan.dist_commit; DROP FUNCTION public.tombstone_first()");
   ASSERT_FALSE(done);
@@ -120,7 +127,8 @@ TEST_F(ResolverTest, ACoordinatorWhoseGidIsSettledRollsBack) {
 // Ends sessions of Decan at random moments until told to stop.
 class Killer {
  public:
-  Killer(std::vector<testing::Connection> units, unsigned seed) : units_(std::move(units)), random_(seed), thread_([this] { run(); }) {}
+  Killer(std::vector<testing::Connection> units, unsigned seed)
+      : units_(std::move(units)), random_(seed), thread_([this] { run(); }) {}
   ~Killer() {
     stop_ = true;
     thread_.join();
@@ -131,7 +139,8 @@ class Killer {
     while (!stop_) {
       std::this_thread::sleep_for(std::chrono::microseconds(random_() % 30'000));
       units_[random_() % units_.size()].exec(
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'decan' ORDER BY random() LIMIT 1");
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'decan' ORDER BY "
+          "random() LIMIT 1");
     }
   }
   std::vector<testing::Connection> units_;
@@ -160,8 +169,10 @@ TEST_F(ResolverTest, TerminatedSessionsNeverTearATransfer) {
       for (size_t s = 0; s < 2; ++s) {
         const std::string amount = s == 0 ? "-" : "+";
         const auto done = loop_.run(run_on(transaction_.get(), sides[s],
-                                           "UPDATE t SET n = n " + amount + " 1 WHERE id = 'account'; INSERT INTO t VALUES ('r" +
-                                               std::to_string(round) + "')", true));
+                                           "UPDATE t SET n = n " + amount +
+                                               " 1 WHERE id = 'account'; INSERT INTO t VALUES ('r" +
+                                               std::to_string(round) + "')",
+                                           true));
         sent = sent && done.has_value();
       }
       if (!sent) {
@@ -184,7 +195,8 @@ TEST_F(ResolverTest, TerminatedSessionsNeverTearATransfer) {
   for (int round = 0; round < kRounds; ++round) {
     int rows = 0;
     for (size_t i = 0; i < kUnits; ++i) {
-      rows += std::stoi(admin(i).exec("SELECT count(*) FROM t WHERE id = 'r" + std::to_string(round) + "'").scalar());
+      rows += std::stoi(
+          admin(i).exec("SELECT count(*) FROM t WHERE id = 'r" + std::to_string(round) + "'").scalar());
     }
     const std::string& outcome = outcomes[static_cast<size_t>(round)];
     acknowledged += outcome == "acknowledged" ? 1 : 0;

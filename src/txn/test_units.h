@@ -24,11 +24,12 @@ class OnThreeUnits : public ::testing::Test {
     const auto verifier = auth::make_verifier("secret").value();
     keys_ = backend::keys_of("app", "secret", verifier);
     for (size_t i = 0; i < kUnits; ++i) {
-      servers_.push_back(std::make_unique<testing::PgFixture>(testing::PgOptions{
-          .auth = testing::Auth::kScram, .settings = {{"synchronous_commit", "on"}}}));
+      servers_.push_back(std::make_unique<testing::PgFixture>(
+          testing::PgOptions{.auth = testing::Auth::kScram, .settings = {{"synchronous_commit", "on"}}}));
       auto admin = servers_.back()->connect();
       admin.exec("BEGIN;" + placement::schema_sql() + ";COMMIT");
-      admin.exec("CREATE ROLE app LOGIN PASSWORD '" + verifier.to_string() + "'; GRANT CREATE ON SCHEMA public TO app");
+      admin.exec("CREATE ROLE app LOGIN PASSWORD '" + verifier.to_string() +
+                 "'; GRANT CREATE ON SCHEMA public TO app");
     }
   }
   static void TearDownTestSuite() { servers_.clear(); }
@@ -44,10 +45,13 @@ class OnThreeUnits : public ::testing::Test {
       record.service_password = "decan-test";
       units->push_back(record);
       admin(i).exec("DROP TABLE IF EXISTS t; TRUNCATE decan.dist_commit");
-      as_app(i).exec("CREATE TABLE t(id text PRIMARY KEY, n int NOT NULL DEFAULT 0, u int UNIQUE DEFERRABLE INITIALLY DEFERRED)");
+      as_app(i).exec(
+          "CREATE TABLE t(id text PRIMARY KEY, n int NOT NULL DEFAULT 0, u int UNIQUE DEFERRABLE INITIALLY "
+          "DEFERRED)");
     }
     loop_.call([&] {
-      pool_ = std::make_unique<backend::Pool>(loop_.loop(), units, backend::PoolLimits{.queue_timeout = std::chrono::seconds(5)});
+      pool_ = std::make_unique<backend::Pool>(loop_.loop(), units,
+                                              backend::PoolLimits{.queue_timeout = std::chrono::seconds(5)});
     });
     transaction_ = make_transaction();
   }
@@ -68,8 +72,8 @@ class OnThreeUnits : public ::testing::Test {
   void begin(const std::string& options = {}) {
     loop_.call([&] { transaction_->begin(options, std::make_shared<const backend::Settings>()); });
   }
-  static async::Task<Result<std::vector<backend::UnitConnection::TextResult>>> run_on(Transaction* transaction, uint32_t unit,
-                                                                                      std::string sql, bool writes) {
+  static async::Task<Result<std::vector<backend::UnitConnection::TextResult>>> run_on(
+      Transaction* transaction, uint32_t unit, std::string sql, bool writes) {
     auto joined = co_await transaction->join(UnitId{unit}, true, std::make_shared<const backend::Settings>());
     if (!joined) co_return fail(joined.error());
     if (writes) (*joined)->may_have_written = true;
@@ -78,8 +82,12 @@ class OnThreeUnits : public ::testing::Test {
     co_return done;
   }
   // What a statement in the block returns, or its SQLSTATE.
-  std::string write(uint32_t unit, const std::string& sql) { return text(loop_.run(run_on(transaction_.get(), unit, sql, true))); }
-  std::string read(uint32_t unit, const std::string& sql) { return text(loop_.run(run_on(transaction_.get(), unit, sql, false))); }
+  std::string write(uint32_t unit, const std::string& sql) {
+    return text(loop_.run(run_on(transaction_.get(), unit, sql, true)));
+  }
+  std::string read(uint32_t unit, const std::string& sql) {
+    return text(loop_.run(run_on(transaction_.get(), unit, sql, false)));
+  }
   static std::string text(const Result<std::vector<backend::UnitConnection::TextResult>>& done) {
     if (!done) return done.error().sqlstate;
     return done->back().rows.empty() ? done->back().tag : done->back().rows[0][0].value_or("NULL");
@@ -104,8 +112,10 @@ class OnThreeUnits : public ::testing::Test {
   // Rows of t, gid rows and prepared transactions, as "rows/gids/prepared".
   std::string state(size_t unit) {
     return admin(unit)
-        .exec("SELECT (SELECT count(*) FROM t) || '/' || (SELECT count(*) FROM decan.dist_commit WHERE NOT tombstone) || '/' || "
-              "(SELECT count(*) FROM pg_prepared_xacts)")
+        .exec(
+            "SELECT (SELECT count(*) FROM t) || '/' || (SELECT count(*) FROM decan.dist_commit WHERE NOT "
+            "tombstone) || '/' || "
+            "(SELECT count(*) FROM pg_prepared_xacts)")
         .scalar();
   }
   std::string states() { return state(0) + " " + state(1) + " " + state(2); }

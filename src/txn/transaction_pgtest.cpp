@@ -32,7 +32,8 @@ TEST_F(TransactionTest, TwoWritersCommitTogether) {
   ASSERT_TRUE(commit());
   EXPECT_EQ(states(), "0/0/0 1/1/0 1/1/0");
   EXPECT_EQ(admin(1).exec("SELECT participants FROM decan.dist_commit").scalar(), "{1,2}");
-  EXPECT_EQ(admin(1).exec("SELECT gid FROM decan.dist_commit").scalar(), admin(2).exec("SELECT gid FROM decan.dist_commit").scalar());
+  EXPECT_EQ(admin(1).exec("SELECT gid FROM decan.dist_commit").scalar(),
+            admin(2).exec("SELECT gid FROM decan.dist_commit").scalar());
 }
 
 TEST_F(TransactionTest, ThreeWritersCommitTogetherAndConnectionsAreUsedAgain) {
@@ -58,7 +59,8 @@ TEST_F(TransactionTest, ARefusedPrepareUndoesAll) {
   begin();
   EXPECT_EQ(write(0, kInsert), "INSERT 0 1");
   EXPECT_EQ(write(1, kInsert), "INSERT 0 1");
-  EXPECT_EQ(write(2, "INSERT INTO t VALUES ('b', 0, 7), ('c', 0, 7)"), "INSERT 0 2");   // fails at the end only
+  EXPECT_EQ(write(2, "INSERT INTO t VALUES ('b', 0, 7), ('c', 0, 7)"),
+            "INSERT 0 2");  // fails at the end only
   const Status done = commit();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().sqlstate, "23505");
@@ -88,13 +90,13 @@ TEST_F(TransactionTest, AFailedStatementOnOneUnitUndoesAll) {
 TEST_F(TransactionTest, APinnedParticipantIsTheAnchor) {
   begin();
   EXPECT_EQ(write(0, kInsert), "INSERT 0 1");
-  EXPECT_EQ(write(1, "CREATE TEMP TABLE mine(a int) ON COMMIT DROP"), "CREATE TABLE");   // can not be prepared
+  EXPECT_EQ(write(1, "CREATE TEMP TABLE mine(a int) ON COMMIT DROP"), "CREATE TABLE");  // can not be prepared
   transaction_->find(UnitId{1})->pinned = true;
   EXPECT_EQ(write(1, kInsert), "INSERT 0 1");
   ASSERT_TRUE(commit());
   EXPECT_EQ(states(), "1/1/0 1/1/0 0/0/0");
   EXPECT_EQ(admin(1).exec("SELECT right(gid, 2) FROM decan.dist_commit").scalar(), "_1");
-  ASSERT_NE(transaction_->find(UnitId{1}), nullptr);   // stays
+  ASSERT_NE(transaction_->find(UnitId{1}), nullptr);  // stays
 }
 
 TEST_F(TransactionTest, TheDecisionSurvivesACrashOfItsUnit) {
@@ -164,7 +166,7 @@ TEST_F(TransactionTest, SavepointsReachUnitsThatJoinLater) {
   ASSERT_TRUE(loop_.run(transaction_->release("one")));
   EXPECT_FALSE(transaction_->has_savepoint("one"));
   ASSERT_TRUE(commit());
-  EXPECT_EQ(states(), "1/1/0 0/1/0 1/1/0");   // the second unit has begun to write
+  EXPECT_EQ(states(), "1/1/0 0/1/0 1/1/0");  // the second unit has begun to write
 }
 
 TEST_F(TransactionTest, LocalSettingsReachUnitsThatJoinLater) {
