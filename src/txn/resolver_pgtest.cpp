@@ -137,7 +137,7 @@ class Killer {
  private:
   void run() {
     while (!stop_) {
-      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 30'000));
+      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 12'000));
       units_[random_() % units_.size()].exec(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'decan' ORDER BY "
           "random() LIMIT 1");
