@@ -1,5 +1,5 @@
-// Runs several coroutines side by side on one loop and waits for all of them. None is cancelled when another fails: each
-// has its own deadline, and its result says how it went.
+// Runs several coroutines side by side on one loop and waits for all of them. None is cancelled when another
+// fails: each has its own deadline, and its result says how it went.
 #pragma once
 
 #include <asio/co_spawn.hpp>

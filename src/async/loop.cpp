@@ -29,7 +29,9 @@ void Loop::stop() {
   });
 }
 
-void Loop::post(std::function<void()> work) { asio::post(io_, std::move(work)); }
+void Loop::post(std::function<void()> work) {
+  asio::post(io_, std::move(work));
+}
 
 void Loop::spawn(Task<void> task, std::function<void()> done) {
   asio::co_spawn(io_, std::move(task), [done = std::move(done)](std::exception_ptr exception) {

@@ -1,5 +1,6 @@
-// One event loop = one thread. Whatever is created on a loop lives, runs and dies on it; other threads reach it only
-// through post(). A coarse ticker (every kTick) serves deadlines and housekeeping, so that no timer is armed per query.
+// One event loop = one thread. Whatever is created on a loop lives, runs and dies on it; other threads reach
+// it only through post(). A coarse ticker (every kTick) serves deadlines and housekeeping, so that no timer
+// is armed per query.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -27,11 +28,11 @@ class Loop {
 
   // Runs until stop(); call on the thread that shall own the loop.
   void run();
-  void stop();  // any thread
+  void stop();                            // any thread
   void post(std::function<void()> work);  // any thread
 
-  // Starts a coroutine owned by the loop. It must end by itself when its streams and events are closed; exceptions that
-  // leave it are bugs and are logged. `done` runs on the loop afterwards.
+  // Starts a coroutine owned by the loop. It must end by itself when its streams and events are closed;
+  // exceptions that leave it are bugs and are logged. `done` runs on the loop afterwards.
   void spawn(Task<void> task, std::function<void()> done = {});
 
   // Called on every tick until the handle dies.
@@ -55,7 +56,8 @@ class Loop {
   bool stopping_ = false;
 };
 
-// A thing to wait for on one loop: wait() returns true when notified, false at the deadline. One waiter at a time.
+// A thing to wait for on one loop: wait() returns true when notified, false at the deadline. One waiter at a
+// time.
 class Event {
  public:
   explicit Event(Loop& loop) : timer_(loop.io()) {}

@@ -1,14 +1,14 @@
 #include "async/stream.h"
 
-#include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <asio/ip/tcp.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -36,7 +36,9 @@ std::string tls_error() {
 
 }  // namespace
 
-void Stream::TlsDeleter::operator()(ssl_st* tls) const { SSL_free(tls); }
+void Stream::TlsDeleter::operator()(ssl_st* tls) const {
+  SSL_free(tls);
+}
 
 Stream::Stream(Loop& loop, Socket socket) : loop_(loop), socket_(std::move(socket)) {
   std::error_code ignored;
@@ -67,12 +69,13 @@ Task<Result<std::unique_ptr<Stream>>> Stream::connect(Loop& loop, std::string ho
     }
     endpoints.emplace_back(asio::local::stream_protocol::endpoint(path));
   } else {
-    if (const auto address = asio::ip::make_address(host, error); !error) {   // else a name: asked in a thread of its own
+    if (const auto address = asio::ip::make_address(host, error);
+        !error) {  // else a name: asked in a thread of its own
       endpoints.emplace_back(asio::ip::tcp::endpoint(address, port));
     } else {
       asio::ip::tcp::resolver resolver(loop.io());
-      const auto found =
-          co_await resolver.async_resolve(host, std::to_string(port), asio::redirect_error(asio::use_awaitable, error));
+      const auto found = co_await resolver.async_resolve(host, std::to_string(port),
+                                                         asio::redirect_error(asio::use_awaitable, error));
       for (const auto& entry : found) endpoints.emplace_back(entry.endpoint());
     }
   }
@@ -89,7 +92,8 @@ Task<Result<std::unique_ptr<Stream>>> Stream::connect(Loop& loop, std::string ho
     }
     if (stream->timed_out_) break;
   }
-  co_return fail(sqlstate::kConnectionFailure, "could not connect to storage unit at " + host + ":" + std::to_string(port),
+  co_return fail(sqlstate::kConnectionFailure,
+                 "could not connect to storage unit at " + host + ":" + std::to_string(port),
                  error ? error.message() : "no address found");
 }
 
@@ -137,7 +141,8 @@ Result<size_t> Stream::try_write(std::string_view data) {
       done += static_cast<size_t>(n);
       continue;
     }
-    const ssize_t n = ::send(socket_.native_handle(), data.data() + done, data.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n =
+        ::send(socket_.native_handle(), data.data() + done, data.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return done;
@@ -183,9 +188,12 @@ void Stream::check_deadline(TimePoint now) {
 
 Task<Status> Stream::tls_wait(int result) {
   switch (SSL_get_error(tls_.get(), result)) {
-    case SSL_ERROR_WANT_READ: co_return co_await wait(Socket::wait_read);
-    case SSL_ERROR_WANT_WRITE: co_return co_await wait(Socket::wait_write);
-    default: co_return fail(closed_error(tls_error()));
+    case SSL_ERROR_WANT_READ:
+      co_return co_await wait(Socket::wait_read);
+    case SSL_ERROR_WANT_WRITE:
+      co_return co_await wait(Socket::wait_write);
+    default:
+      co_return fail(closed_error(tls_error()));
   }
 }
 
@@ -201,7 +209,8 @@ Task<Result<size_t>> Stream::tls_read(char* data, size_t bytes) {
 }
 
 Task<Status> Stream::handshake() {
-  SSL_set_mode(tls_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_set_mode(tls_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                               SSL_MODE_RELEASE_BUFFERS);
   SSL_set_fd(tls_.get(), socket_.native_handle());
   while (true) {
     ERR_clear_error();

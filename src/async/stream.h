@@ -1,5 +1,6 @@
-// A TCP or Unix-domain byte stream on one loop, with optional TLS. Writes are tried at once with a plain system call and
-// wait only when the kernel's buffer is full: a relayed query costs one read and one write per side.
+// A TCP or Unix-domain byte stream on one loop, with optional TLS. Writes are tried at once with a plain
+// system call and wait only when the kernel's buffer is full: a relayed query costs one read and one write
+// per side.
 #pragma once
 
 #include <asio/generic/stream_protocol.hpp>

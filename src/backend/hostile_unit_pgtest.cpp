@@ -1,4 +1,5 @@
-// A unit connection against servers that lie: it must fail with a true SQLSTATE, within its deadline, and never crash.
+// A unit connection against servers that lie: it must fail with a true SQLSTATE, within its deadline, and
+// never crash.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -26,7 +27,8 @@ constexpr char kPassword[] = "right";
 class FakeUnit {
  public:
   using Script = std::function<void(int fd)>;
-  explicit FakeUnit(Script script) : script_(std::move(script)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit FakeUnit(Script script)
+      : script_(std::move(script)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -147,7 +149,8 @@ void wait_for_close(int fd) {
   }
 }
 
-Result<UnitConnection::Ptr> open(TestLoop& loop, meta::UnitRecord record, std::chrono::milliseconds patience = 3s) {
+Result<UnitConnection::Ptr> open(TestLoop& loop, meta::UnitRecord record,
+                                 std::chrono::milliseconds patience = 3s) {
   return loop.run(UnitConnection::open(loop.loop(), std::move(record), UnitId{0}, {"app", "db", nullptr},
                                        async::Clock::now() + patience));
 }
@@ -195,7 +198,8 @@ TEST(HostileLogin, WeakerMethodsAreRefused) {
 }
 
 TEST(HostileLogin, MechanismListsWithoutTerminatorsAreRefused) {
-  for (const std::string_view list : {std::string_view("SCRAM-SHA-256"), std::string_view(""), std::string_view("X\0", 2)}) {
+  for (const std::string_view list :
+       {std::string_view("SCRAM-SHA-256"), std::string_view(""), std::string_view("X\0", 2)}) {
     expect_refused(
         [list](int fd) {
           take_startup(fd);
@@ -207,9 +211,9 @@ TEST(HostileLogin, MechanismListsWithoutTerminatorsAreRefused) {
 }
 
 TEST(HostileLogin, HugeAndImpossibleLengthsAreRefused) {
-  for (const std::string_view length : {std::string_view("\x7f\xff\xff\xff", 4), std::string_view("\xff\xff\xff\xff", 4),
-                                        std::string_view("\0\0\0\0", 4), std::string_view("\0\0\0\3", 4),
-                                        std::string_view("\0\2\0\0", 4)}) {
+  for (const std::string_view length :
+       {std::string_view("\x7f\xff\xff\xff", 4), std::string_view("\xff\xff\xff\xff", 4),
+        std::string_view("\0\0\0\0", 4), std::string_view("\0\0\0\3", 4), std::string_view("\0\2\0\0", 4)}) {
     expect_refused(
         [length](int fd) {
           take_startup(fd);
@@ -224,7 +228,8 @@ TEST(HostileLogin, EndlessNoticesAndSettingsAreRefused) {
   expect_refused(
       [](int fd) {
         take_startup(fd);
-        const std::string notice = bytes_of([](auto& w) { w.notice(wire::to_fields(Error{"00000", "hello"}, "NOTICE")); });
+        const std::string notice =
+            bytes_of([](auto& w) { w.notice(wire::to_fields(Error{"00000", "hello"}, "NOTICE")); });
         for (int i = 0; i < 5000; ++i) send_all(fd, notice);
         wait_for_close(fd);
       },
@@ -257,14 +262,17 @@ TEST(HostileLogin, SilenceAndDripsEndAtTheDeadline) {
 
 TEST(HostileLogin, RefusedTlsIsNotReplacedByClearText) {
   expect_refused([](int fd) { receive(fd, 8), send_all(fd, "N"), wait_for_close(fd); }, "08006", true);
-  expect_refused([](int fd) { receive(fd, 8), send_all(fd, "SR\0\0\0\10"), wait_for_close(fd); }, "08006", true);
+  expect_refused([](int fd) { receive(fd, 8), send_all(fd, "SR\0\0\0\10"), wait_for_close(fd); }, "08006",
+                 true);
 }
 
 TEST(HostileLogin, TheUnitsOwnRefusalIsTold) {
   expect_refused(
       [](int fd) {
         take_startup(fd);
-        send_all(fd, bytes_of([](auto& w) { w.error(wire::to_fields(Error{"53300", "too many clients"}, "FATAL")); }));
+        send_all(fd, bytes_of([](auto& w) {
+                   w.error(wire::to_fields(Error{"53300", "too many clients"}, "FATAL"));
+                 }));
       },
       "53300");
 }
@@ -293,7 +301,8 @@ TEST(HostileLogin, GarbageNeverCrashes) {
 
 // --- after an honest login ---
 
-Result<std::vector<UnitConnection::TextResult>> answer(std::string reply, bool& broken, bool close_after = false) {
+Result<std::vector<UnitConnection::TextResult>> answer(std::string reply, bool& broken,
+                                                       bool close_after = false) {
   TestLoop loop;
   FakeUnit unit([&](int fd) {
     if (!log_in(fd)) return;
@@ -364,7 +373,9 @@ TEST(HostileUnit, HalfAnAnswerEndsAtTheDeadline) {
 
 TEST(HostileUnit, LastWordsBeforeAClosedConnectionAreKept) {
   bool broken = false;
-  const auto done = answer(bytes_of([](auto& w) { w.error(wire::to_fields(Error{"57P01", "shutting down"}, "FATAL")); }), broken, true);
+  const auto done =
+      answer(bytes_of([](auto& w) { w.error(wire::to_fields(Error{"57P01", "shutting down"}, "FATAL")); }),
+             broken, true);
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().sqlstate, "57P01");
   EXPECT_TRUE(broken);

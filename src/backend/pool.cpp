@@ -9,7 +9,10 @@ using async::Task;
 using async::TimePoint;
 
 Pool::Pool(async::Loop& loop, UnitsPtr units, PoolLimits limits)
-    : loop_(loop), units_(std::move(units)), limits_(limits), tick_(loop.on_tick([this] { housekeeping(); })) {}
+    : loop_(loop),
+      units_(std::move(units)),
+      limits_(limits),
+      tick_(loop.on_tick([this] { housekeeping(); })) {}
 
 Pool::~Pool() = default;
 
@@ -41,7 +44,7 @@ UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
 UnitConnectionPtr Pool::try_acquire(UnitId id, const Identity& identity) {
   if (record_of(id) == nullptr) return {};
   PerUnit& unit = per_unit(id);
-  return unit.waiting.empty() ? take_idle(unit, identity) : nullptr;   // those who came first are served first
+  return unit.waiting.empty() ? take_idle(unit, identity) : nullptr;  // those who came first are served first
 }
 
 // Closes the connection that has rested longest, whoever it belongs to.
@@ -82,16 +85,19 @@ Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identit
     ++unit.timeouts_total;
     const meta::UnitRecord* record = record_of(id);
     co_return fail(sqlstate::kTooManyConnections,
-                   "no connection to storage unit \"" + (record != nullptr ? record->name : "") + "\" became free in time",
+                   "no connection to storage unit \"" + (record != nullptr ? record->name : "") +
+                       "\" became free in time",
                    "All " + std::to_string(limits_.max_per_unit) + " connections of this thread are in use.",
                    "Raise limits.max_unit_connections or shorten transactions.");
   }
   leave_queue();
   const meta::UnitRecord* record = record_of(id);
-  if (record == nullptr) co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
+  if (record == nullptr)
+    co_return fail(sqlstate::kConnectionFailure, "storage unit is not registered any more");
   ++unit.open;
   ++unit.opened_total;
-  auto opened = co_await UnitConnection::open(loop_, *record, id, identity, Clock::now() + limits_.connect_timeout);
+  auto opened =
+      co_await UnitConnection::open(loop_, *record, id, identity, Clock::now() + limits_.connect_timeout);
   if (!opened) {
     ++unit.failed_total;
     closed(id);
@@ -124,7 +130,8 @@ bool Pool::may_stay(const UnitConnection& connection, const PerUnit& unit) const
   const meta::UnitRecord* record = record_of(connection.unit());
   return connection.is_clean() && Clock::now() - connection.opened_at() < limits_.max_lifetime &&
          unit.open <= limits_.max_per_unit && record != nullptr && record->host == connection.record().host &&
-         record->port == connection.record().port && !forgotten(forgotten_roles_, connection.identity().role) &&
+         record->port == connection.record().port &&
+         !forgotten(forgotten_roles_, connection.identity().role) &&
          !forgotten(forgotten_databases_, connection.identity().database);
 }
 
@@ -156,7 +163,7 @@ void Pool::update_units(UnitsPtr units) {
   units_ = std::move(units);
   for (auto& unit : per_unit_) {
     close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return !may_stay(*idle, *unit); });
-    for (Waiter* waiter : unit->waiting) {   // of a unit that is gone: nothing will be released there
+    for (Waiter* waiter : unit->waiting) {  // of a unit that is gone: nothing will be released there
       if (!std::exchange(waiter->woken, true)) waiter->event.notify();
     }
   }
@@ -181,7 +188,8 @@ void Pool::forget_role(const std::string& role) {
 void Pool::forget_database(const std::string& database) {
   forgotten_databases_[database] = Clock::now();
   for (auto& unit : per_unit_) {
-    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return idle->identity().database == database; });
+    close_idle_if(*unit,
+                  [&](const UnitConnectionPtr& idle) { return idle->identity().database == database; });
   }
 }
 
@@ -210,7 +218,8 @@ void Pool::housekeeping() {
 std::vector<Pool::UnitStats> Pool::stats() const {
   std::vector<UnitStats> all;
   for (const auto& unit : per_unit_) {
-    UnitStats stats{unit->open, 0, unit->waiting.size(), unit->opened_total, unit->failed_total, unit->timeouts_total};
+    UnitStats stats{unit->open,          0, unit->waiting.size(), unit->opened_total, unit->failed_total,
+                    unit->timeouts_total};
     for (const auto& [key, list] : unit->idle) stats.idle += list.size();
     all.push_back(stats);
   }

@@ -1,5 +1,6 @@
-// Connections of one loop to all units, kept per (unit, database, role). Capped per unit however many sessions, roles and
-// databases there are; a request that finds no free connection queues, first come first served, until its deadline.
+// Connections of one loop to all units, kept per (unit, database, role). Capped per unit however many
+// sessions, roles and databases there are; a request that finds no free connection queues, first come first
+// served, until its deadline.
 #pragma once
 
 #include <deque>
@@ -18,7 +19,7 @@
 namespace decan::backend {
 
 struct PoolLimits {
-  size_t max_per_unit = 50;                          // this loop's share of the cap
+  size_t max_per_unit = 50;  // this loop's share of the cap
   std::chrono::milliseconds queue_timeout{10'000};
   std::chrono::milliseconds idle_timeout{600'000};
   std::chrono::milliseconds max_lifetime{3'600'000};
@@ -34,19 +35,20 @@ class Pool {
   Pool(async::Loop& loop, UnitsPtr units, PoolLimits limits);
   ~Pool();
 
-  // A clean connection of that identity, with whatever settings its last session left (see UnitConnection::apply). Errors:
-  // 53300 when none became free within the queue timeout; else those of UnitConnection::open.
+  // A clean connection of that identity, with whatever settings its last session left (see
+  // UnitConnection::apply). Errors: 53300 when none became free within the queue timeout; else those of
+  // UnitConnection::open.
   async::Task<Result<UnitConnectionPtr>> acquire(UnitId unit, const Identity& identity);
   // The same without waiting; null when none is at hand.
   UnitConnectionPtr try_acquire(UnitId unit, const Identity& identity);
   // Back into the pool when clean, else closed.
   void release(UnitConnectionPtr connection);
 
-  void update_units(UnitsPtr units);                 // after a change of the topology
+  void update_units(UnitsPtr units);  // after a change of the topology
   void update_limits(PoolLimits limits);
   const UnitsPtr& units() const { return units_; }
   async::Loop& loop() { return loop_; }
-  void close_idle();                                  // all of them, e.g. after a unit's restart
+  void close_idle();  // all of them, e.g. after a unit's restart
   // A role's password or rights changed, or it was dropped: what is open under its name serves nobody else.
   void forget_role(const std::string& role);
 
@@ -54,12 +56,12 @@ class Pool {
     size_t open = 0, idle = 0, waiting = 0;
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
-  std::vector<UnitStats> stats() const;             // the loop's thread
-  std::vector<UnitStats> published_stats() const;   // any thread: as of the last tick
+  std::vector<UnitStats> stats() const;               // the loop's thread
+  std::vector<UnitStats> published_stats() const;     // any thread: as of the last tick
   void forget_database(const std::string& database);  // the same, so that it can be dropped
 
  private:
-  using Key = std::tuple<std::string, std::string>;   // database, role
+  using Key = std::tuple<std::string, std::string>;  // database, role
   struct Waiter {
     explicit Waiter(async::Loop& loop) : event(loop) {}
     async::Event event;
@@ -67,8 +69,8 @@ class Pool {
   };
   struct PerUnit {
     std::map<Key, std::vector<UnitConnectionPtr>> idle;
-    size_t open = 0;                                  // idle, in use and being opened
-    std::deque<Waiter*> waiting;                      // in order of arrival; leaves the queue when it runs again
+    size_t open = 0;              // idle, in use and being opened
+    std::deque<Waiter*> waiting;  // in order of arrival; leaves the queue when it runs again
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
   UnitConnectionPtr take_idle(PerUnit& unit, const Identity& identity);
@@ -87,7 +89,8 @@ class Pool {
   UnitsPtr units_;
   PoolLimits limits_;
   std::vector<std::unique_ptr<PerUnit>> per_unit_;
-  // Connections opened before these times are not kept. Entries die with the longest-lived connection they could concern.
+  // Connections opened before these times are not kept. Entries die with the longest-lived connection they
+  // could concern.
   std::map<std::string, async::TimePoint> forgotten_roles_, forgotten_databases_;
   mutable std::mutex published_mutex_;
   std::vector<UnitStats> published_;

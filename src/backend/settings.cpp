@@ -37,7 +37,7 @@ std::string setting_name_sql(std::string_view name) {
   if (name == kRole) return "ROLE";
   std::string sql;
   size_t start = 0;
-  while (true) {   // extension settings have two parts: "my.setting"
+  while (true) {  // extension settings have two parts: "my.setting"
     const size_t dot = name.find('.', start);
     sql += quote_identifier(name.substr(start, dot == std::string_view::npos ? dot : dot - start));
     if (dot == std::string_view::npos) return sql;

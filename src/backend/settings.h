@@ -1,5 +1,6 @@
-// The settings of a session as statements that establish them. A unit connection remembers which Settings it has; before
-// another session uses it the difference is applied, so state follows the session and never leaks to the next one.
+// The settings of a session as statements that establish them. A unit connection remembers which Settings it
+// has; before another session uses it the difference is applied, so state follows the session and never leaks
+// to the next one.
 #pragma once
 
 #include <map>
@@ -12,7 +13,7 @@ namespace decan::backend {
 // Immutable; shared by a session and the connections it has used, so equality is mostly pointer equality.
 class Settings {
  public:
-  using Map = std::map<std::string, std::string, std::less<>>;   // canonical name -> "SET name TO …"
+  using Map = std::map<std::string, std::string, std::less<>>;  // canonical name -> "SET name TO …"
   Settings() = default;
   explicit Settings(Map statements) : statements_(std::move(statements)) {}
   const Map& statements() const { return statements_; }
@@ -24,12 +25,12 @@ class Settings {
 
 using SettingsPtr = std::shared_ptr<const Settings>;
 
-// Statements (separated by ';') that turn a connection with `from` into one with `to`; empty when nothing differs. The role
-// is reset first and set last, because it decides what may be set.
+// Statements (separated by ';') that turn a connection with `from` into one with `to`; empty when nothing
+// differs. The role is reset first and set last, because it decides what may be set.
 std::string settings_difference(const Settings& from, const Settings& to);
 
 std::string quote_identifier(std::string_view name);
-std::string quote_literal(std::string_view value);   // safe with standard_conforming_strings on or off
+std::string quote_literal(std::string_view value);  // safe with standard_conforming_strings on or off
 
 // Name as in RESET: "timezone", "role", "session authorization", "\"my.var\"" … quoted where needed.
 std::string setting_name_sql(std::string_view name);

@@ -9,7 +9,8 @@
 
 namespace decan::backend {
 
-inline std::shared_ptr<const auth::PassThroughKeys> keys_of(const std::string& role, const std::string& password,
+inline std::shared_ptr<const auth::PassThroughKeys> keys_of(const std::string& role,
+                                                            const std::string& password,
                                                             const auth::Verifier& verifier) {
   auth::ScramClient client(role, password);
   auth::ScramServer server({.role = role, .verifier = verifier});

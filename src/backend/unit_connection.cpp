@@ -13,21 +13,25 @@ using async::Task;
 using async::TimePoint;
 
 UnitConnection::UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity)
-    : record_(std::move(record)), unit_(unit), identity_(std::move(identity)),
+    : record_(std::move(record)),
+      unit_(unit),
+      identity_(std::move(identity)),
       applied_(std::make_shared<Settings>()) {}
 
 UnitConnection::~UnitConnection() {
   if (stream_ && !broken_ && stream_->is_open()) {
     std::string bye;
     wire::Writer(bye).terminate();
-    (void)stream_->try_write(bye);   // best effort: the unit also notices the closed socket
+    (void)stream_->try_write(bye);  // best effort: the unit also notices the closed socket
   }
 }
 
 Error UnitConnection::with_unit(Error error) const {
   if (error.sqlstate == async::kTimedOut) {
-    return Error{std::string(sqlstate::kConnectionFailure), "storage unit \"" + record_.name + "\" did not answer in time",
-                 {}, "Look at the unit with \"decan status\"."};
+    return Error{std::string(sqlstate::kConnectionFailure),
+                 "storage unit \"" + record_.name + "\" did not answer in time",
+                 {},
+                 "Look at the unit with \"decan status\"."};
   }
   if (error.sqlstate == sqlstate::kConnectionFailure) {
     error.message = "connection to storage unit \"" + record_.name + "\" failed: " + error.message;
@@ -35,10 +39,10 @@ Error UnitConnection::with_unit(Error error) const {
   return error;
 }
 
-Task<Result<UnitConnection::Ptr>> UnitConnection::open(async::Loop& loop, meta::UnitRecord record, UnitId unit,
-                                                       Identity identity, TimePoint deadline) {
+Task<Result<UnitConnection::Ptr>> UnitConnection::open(async::Loop& loop, meta::UnitRecord record,
+                                                       UnitId unit, Identity identity, TimePoint deadline) {
   Ptr made(new UnitConnection(std::move(record), unit, std::move(identity)));
-  made->opened_at_ = async::Clock::now();   // before the login: what changes meanwhile may not have been seen
+  made->opened_at_ = async::Clock::now();  // before the login: what changes meanwhile may not have been seen
   auto stream = co_await async::Stream::connect(loop, made->record_.host, made->record_.port, deadline);
   if (!stream) co_return fail(made->with_unit(std::move(stream.error())));
   made->stream_ = std::move(*stream);
@@ -67,14 +71,19 @@ Task<Status> UnitConnection::start_tls() {
   co_return co_await stream_->handshake_client(context, record_.host);
 }
 
-// Binds the exchange to the unit's certificate, so that nobody in between can pass it on (tls-server-end-point).
+// Binds the exchange to the unit's certificate, so that nobody in between can pass it on
+// (tls-server-end-point).
 Result<std::string> UnitConnection::channel_binding(const std::vector<std::string>& mechanisms) const {
   if (!stream_->is_tls()) return std::string();
-  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(stream_->tls()), &X509_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(stream_->tls()),
+                                                                &X509_free);
   unsigned char* bytes = nullptr;
   const int length = certificate ? i2d_X509(certificate.get(), &bytes) : -1;
-  if (length < 0) return fail(sqlstate::kInvalidAuthorization, "storage unit \"" + record_.name + "\" shows no TLS certificate");
-  auto hash = auth::certificate_hash(std::string_view(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)));
+  if (length < 0)
+    return fail(sqlstate::kInvalidAuthorization,
+                "storage unit \"" + record_.name + "\" shows no TLS certificate");
+  auto hash = auth::certificate_hash(
+      std::string_view(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)));
   OPENSSL_free(bytes);
   // Not every signature has a digest; without an offer of PLUS none is needed.
   if (!hash && std::ranges::find(mechanisms, "SCRAM-SHA-256-PLUS") == mechanisms.end()) return std::string();
@@ -88,8 +97,9 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
     case kOk:
       if (scram && scram->verified()) co_return Status{};
       co_return fail(sqlstate::kInvalidAuthorization,
-                     "storage unit \"" + record_.name + "\" let role \"" + identity_.role + "\" in without SCRAM-SHA-256", {},
-                     "Its pg_hba.conf must say scram-sha-256 for connections from compute nodes.");
+                     "storage unit \"" + record_.name + "\" let role \"" + identity_.role +
+                         "\" in without SCRAM-SHA-256",
+                     {}, "Its pg_hba.conf must say scram-sha-256 for connections from compute nodes.");
     case kSasl: {
       if (scram) co_return fail(sqlstate::kProtocolViolation, "a second SASL exchange during login");
       const auto mechanisms = wire::decode_sasl_mechanisms(request.data);
@@ -115,9 +125,10 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
       co_return scram->verify(request.data);
     default:
       // Anything weaker would hand a password to whoever answers on that port.
-      co_return fail(sqlstate::kInvalidAuthorization,
-                     "storage unit \"" + record_.name + "\" asks for an authentication method other than SCRAM-SHA-256",
-                     {}, "Set password_encryption and pg_hba.conf of the unit to scram-sha-256.");
+      co_return fail(
+          sqlstate::kInvalidAuthorization,
+          "storage unit \"" + record_.name + "\" asks for an authentication method other than SCRAM-SHA-256",
+          {}, "Set password_encryption and pg_hba.conf of the unit to scram-sha-256.");
   }
 }
 
@@ -136,7 +147,8 @@ Task<Status> UnitConnection::log_in() {
     if (!frame) co_return fail(frame.error());
     switch (frame->type) {
       case 'R': {
-        if (authenticated) co_return fail(sqlstate::kProtocolViolation, "authentication goes on after its end");
+        if (authenticated)
+          co_return fail(sqlstate::kProtocolViolation, "authentication goes on after its end");
         const auto request = wire::decode_authentication(frame->body);
         if (!request) co_return fail(request.error());
         if (auto step = co_await authenticate(*request, scram); !step) co_return step;
@@ -160,7 +172,8 @@ Task<Status> UnitConnection::log_in() {
       case 'N':
         break;
       case 'Z':
-        if (!authenticated) co_return fail(sqlstate::kProtocolViolation, "the unit was ready before the login was done");
+        if (!authenticated)
+          co_return fail(sqlstate::kProtocolViolation, "the unit was ready before the login was done");
         consume_frame(*frame);
         co_return Status{};
       default:
@@ -174,14 +187,16 @@ Task<Status> UnitConnection::log_in() {
 Status UnitConnection::note_parameter(std::string_view body) {
   const auto status = wire::decode_parameter_status(body);
   if (!status) return fail(status.error());
-  if (body.size() > kMaxParameterBytes || (parameters_.size() >= kMaxParameters && !parameters_.contains(status->first))) {
+  if (body.size() > kMaxParameterBytes ||
+      (parameters_.size() >= kMaxParameters && !parameters_.contains(status->first))) {
     return violation("reports too many settings");
   }
   parameters_.insert_or_assign(std::string(status->first), std::string(status->second));
   return {};
 }
 
-// Whoever queued messages counts on all of them, so all that was not sent goes with the one that could not be framed.
+// Whoever queued messages counts on all of them, so all that was not sent goes with the one that could not be
+// framed.
 Status UnitConnection::drop_unsendable() {
   Error why = std::move(writer_->status().error());
   writer_.emplace(out_);
@@ -189,7 +204,8 @@ Status UnitConnection::drop_unsendable() {
   for (; unsent_expected_ > 0 && !expected_.empty(); --unsent_expected_) {
     const Expected& last = expected_.back();
     forget_skipped(last);
-    lost_ours |= !last.visible && (last.kind == Expected::Kind::kQuery || last.kind == Expected::Kind::kExecute);
+    lost_ours |=
+        !last.visible && (last.kind == Expected::Kind::kQuery || last.kind == Expected::Kind::kExecute);
     expected_.pop_back();
   }
   unsent_expected_ = 0;
@@ -201,7 +217,7 @@ Status UnitConnection::drop_unsendable() {
 bool UnitConnection::try_flush() {
   if (!writer_->status()) return false;
   const auto taken = stream_->try_write(out_);
-  if (!taken) return false;   // flush() will find the error again and tell it
+  if (!taken) return false;  // flush() will find the error again and tell it
   if (*taken == out_.size()) {
     out_.clear();
     unsent_expected_ = 0;
@@ -235,7 +251,7 @@ Task<Status> UnitConnection::flush() {
 }
 
 Task<Status> UnitConnection::fill(size_t least) {
-  if (!writer_->status()) co_return drop_unsendable();   // its reply would be waited for in vain
+  if (!writer_->status()) co_return drop_unsendable();  // its reply would be waited for in vain
   char* space = input_.space(std::min<size_t>(least, kReadBytes / 2));
   const auto n = co_await stream_->read_some(space, input_.space_bytes());
   if (!n) {
@@ -244,7 +260,8 @@ Task<Status> UnitConnection::fill(size_t least) {
   }
   if (*n == 0) {
     broken_ = true;
-    co_return fail(with_unit(Error{std::string(sqlstate::kConnectionFailure), "the server closed the connection"}));
+    co_return fail(
+        with_unit(Error{std::string(sqlstate::kConnectionFailure), "the server closed the connection"}));
   }
   input_.produced(*n);
   co_return Status{};
@@ -270,7 +287,8 @@ std::unexpected<Error> UnitConnection::violation(std::string what) {
               "The connection to the unit was closed.");
 }
 
-// Reads the replies to hidden messages that were queued before a query of ours. The first error among them is the answer.
+// Reads the replies to hidden messages that were queued before a query of ours. The first error among them is
+// the answer.
 Task<Status> UnitConnection::settle_owed() {
   Status result;
   while (!expected_.empty()) {
@@ -292,7 +310,8 @@ Task<Status> UnitConnection::settle_owed() {
         const auto status = wire::decode_ready_for_query(frame->body);
         if (!status) co_return violation("sent a malformed ReadyForQuery");
         tx_status_ = *status;
-        while (expected_.front().kind != Expected::Kind::kSync && expected_.front().kind != Expected::Kind::kQuery) {
+        while (expected_.front().kind != Expected::Kind::kSync &&
+               expected_.front().kind != Expected::Kind::kQuery) {
           expected_.pop_front();
         }
         expected_.pop_front();
@@ -301,8 +320,10 @@ Task<Status> UnitConnection::settle_owed() {
       case 'S':
         if (auto noted = note_parameter(frame->body); !noted) co_return broken_ = true, noted;
         break;
-      case 'G': co_return violation("asks for COPY data where none was announced");
-      default: break;
+      case 'G':
+        co_return violation("asks for COPY data where none was announced");
+      default:
+        break;
     }
     consume_frame(*frame);
   }
@@ -314,17 +335,19 @@ Status UnitConnection::take_row(std::string_view body, TextResult& into, size_t&
   if (auto decoded = wire::decode_data_row(body, values_); !decoded) return decoded;
   if (values_.size() != into.columns.size()) return violation("sent a row that does not fit its description");
   held += body.size() + kValueOverhead * (values_.size() + 1);
-  if (held > max_bytes) return {};   // the rest is read and reported at the end
+  if (held > max_bytes) return {};  // the rest is read and reported at the end
   auto& row = into.rows.emplace_back();
   for (const auto& value : values_) row.push_back(value ? std::optional<std::string>(*value) : std::nullopt);
   return {};
 }
 
-Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std::string sql, size_t max_bytes) {
+Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std::string sql,
+                                                                            size_t max_bytes) {
   using Kind = Expected::Kind;
-  const bool whole = expected_.empty() || expected_.back().kind == Kind::kSync || expected_.back().kind == Kind::kQuery;
+  const bool whole =
+      expected_.empty() || expected_.back().kind == Kind::kSync || expected_.back().kind == Kind::kQuery;
   if (!whole || std::ranges::any_of(expected_, &Expected::visible)) {
-    broken_ = true;   // its replies would be taken for the query's
+    broken_ = true;  // its replies would be taken for the query's
     co_return fail(sqlstate::kInternalError, "a query of Decan's own was sent into the middle of a client's");
   }
   writer().query(sql);
@@ -340,7 +363,8 @@ Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std:
   size_t held = 0;
   while (true) {
     auto frame = co_await next_frame();
-    if (!frame) co_return fail(error ? std::move(*error) : frame.error());   // a unit that closes says why before
+    if (!frame)
+      co_return fail(error ? std::move(*error) : frame.error());  // a unit that closes says why before
     Status taken;
     switch (frame->type) {
       case 'T': {
@@ -350,7 +374,9 @@ Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std:
         for (auto& field : description->fields) current.columns.push_back(std::move(field.name));
         break;
       }
-      case 'D': taken = take_row(frame->body, current, held, max_bytes); break;
+      case 'D':
+        taken = take_row(frame->body, current, held, max_bytes);
+        break;
       case 'C':
       case 'I': {
         const auto tag = frame->type == 'C' ? wire::decode_command_complete(frame->body) : "";
@@ -368,27 +394,33 @@ Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std:
         if (!error) error = wire::to_error(*fields);
         break;
       }
-      case 'S': taken = note_parameter(frame->body); break;
+      case 'S':
+        taken = note_parameter(frame->body);
+        break;
       case 'N':
-      case 'A': break;
+      case 'A':
+        break;
       case 'Z': {
         const auto status = wire::decode_ready_for_query(frame->body);
         if (!status) co_return violation("sent a malformed ReadyForQuery");
         tx_status_ = *status;
         consume_frame(*frame);
         if (error) co_return fail(std::move(*error));
-        if (held > max_bytes) co_return fail(sqlstate::kProgramLimitExceeded, "result of an internal query is too large");
+        if (held > max_bytes)
+          co_return fail(sqlstate::kProgramLimitExceeded, "result of an internal query is too large");
         if (results.empty()) co_return violation("did not answer a query");
         co_return results;
       }
-      default: co_return violation("sent an unexpected message");
+      default:
+        co_return violation("sent an unexpected message");
     }
     if (!taken) co_return broken_ = true, fail(taken.error());
     consume_frame(*frame);
   }
 }
 
-Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query_until(std::string sql, TimePoint deadline) {
+Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query_until(std::string sql,
+                                                                                  TimePoint deadline) {
   stream_->set_deadline(deadline);
   auto done = co_await query(std::move(sql));
   if (!broken_) stream_->set_deadline(async::kNoDeadline);
@@ -401,7 +433,7 @@ Task<Status> UnitConnection::apply(SettingsPtr wanted) {
   if (!sql.empty()) {
     auto done = co_await query(std::move(sql));
     if (!done) {
-      broken_ = true;   // half applied: nobody else may get it
+      broken_ = true;  // half applied: nobody else may get it
       co_return fail(done.error());
     }
   }
@@ -463,7 +495,7 @@ Task<void> UnitConnection::cancel(async::Loop& loop, meta::UnitRecord record, ui
   wire::Writer(request).cancel_request(pid, key);
   if (const auto sent = co_await (*stream)->write(request); !sent) co_return;
   char byte = 0;
-  (void)co_await (*stream)->read_some(&byte, 1);   // the unit closes the connection when the signal is sent
+  (void)co_await (*stream)->read_some(&byte, 1);  // the unit closes the connection when the signal is sent
 }
 
 }  // namespace decan::backend

@@ -1,5 +1,6 @@
-// One connection to a storage unit: wire state, the queue of replies it still owes, the settings and prepared statements it
-// has. Lives on one loop. Used by one session at a time; whoever holds it may read and write, nobody else.
+// One connection to a storage unit: wire state, the queue of replies it still owes, the settings and prepared
+// statements it has. Lives on one loop. Used by one session at a time; whoever holds it may read and write,
+// nobody else.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +25,17 @@
 
 namespace decan::backend {
 
-// Who a connection is logged in as. Without keys: Decan's own session, with the service password of the unit's record.
+// Who a connection is logged in as. Without keys: Decan's own session, with the service password of the
+// unit's record.
 struct Identity {
   std::string role;
   std::string database;
-  std::shared_ptr<const auth::PassThroughKeys> keys;   // from the client's own login
+  std::shared_ptr<const auth::PassThroughKeys> keys;  // from the client's own login
 };
 
 // A statement's text as units prepare it: one per distinct text and parameter types on a loop.
 struct UnitStatement {
-  uint64_t id = 0;                // names the prepared statement on every connection of the loop
+  uint64_t id = 0;  // names the prepared statement on every connection of the loop
   std::string sql;
   std::vector<Oid> parameter_types;
   std::string name() const { return "decan_" + std::to_string(id); }
@@ -43,30 +45,36 @@ using UnitStatementPtr = std::shared_ptr<const UnitStatement>;
 // A reply that the unit owes, in order. Anything else that comes in closes the connection.
 struct Expected {
   enum class Kind : uint8_t {
-    kLocal,              // no reply: bytes of ours that belong at this place of the client's stream
-    kParse, kBind, kDescribeStatement, kDescribePortal, kExecute, kClose,
-    kSync,               // ReadyForQuery after a Sync
-    kQuery,              // everything up to ReadyForQuery after a simple Query
+    kLocal,  // no reply: bytes of ours that belong at this place of the client's stream
+    kParse,
+    kBind,
+    kDescribeStatement,
+    kDescribePortal,
+    kExecute,
+    kClose,
+    kSync,   // ReadyForQuery after a Sync
+    kQuery,  // everything up to ReadyForQuery after a simple Query
   };
   Kind kind;
   bool visible = true;         // forwarded to the client
   UnitStatementPtr statement;  // kParse: counts as prepared from when it is queued, until the unit refuses it
   std::string local;           // kLocal
-  uint64_t closes = 0;         // kClose of ours: id of a statement that stays prepared when the unit skips this
+  uint64_t closes = 0;  // kClose of ours: id of a statement that stays prepared when the unit skips this
 };
 
 class UnitConnection {
  public:
   using Ptr = std::unique_ptr<UnitConnection>;
   static constexpr size_t kReadBytes = 16 * 1024;
-  static constexpr uint32_t kMaxLoginMessageBytes = 64 * 1024;   // before the unit has proved who it is
+  static constexpr uint32_t kMaxLoginMessageBytes = 64 * 1024;  // before the unit has proved who it is
   static constexpr size_t kMaxLoginMessages = 1000;
-  static constexpr size_t kMaxParameters = 256;                  // distinct settings that a unit reports
+  static constexpr size_t kMaxParameters = 256;  // distinct settings that a unit reports
   static constexpr size_t kMaxParameterBytes = 64 * 1024;
 
-  // Connects and logs in. Errors: 08006 when the unit does not answer, else the unit's own (28P01, 3D000, 53300 …).
-  static async::Task<Result<Ptr>> open(async::Loop& loop, meta::UnitRecord record, UnitId unit, Identity identity,
-                                       async::TimePoint deadline);
+  // Connects and logs in. Errors: 08006 when the unit does not answer, else the unit's own (28P01, 3D000,
+  // 53300 …).
+  static async::Task<Result<Ptr>> open(async::Loop& loop, meta::UnitRecord record, UnitId unit,
+                                       Identity identity, async::TimePoint deadline);
   ~UnitConnection();
 
   UnitId unit() const { return unit_; }
@@ -79,18 +87,20 @@ class UnitConnection {
 
   // --- sending: fill out(), push what is expected, flush ---
   std::string& out() { return out_; }
-  // Keeps in mind when a message could not be framed (NUL in a text, above 1 GB): then flush(), try_flush() and fill() fail
-  // instead of waiting for a reply that never comes.
+  // Keeps in mind when a message could not be framed (NUL in a text, above 1 GB): then flush(), try_flush()
+  // and fill() fail instead of waiting for a reply that never comes.
   wire::Writer& writer() { return *writer_; }
   void expect(Expected::Kind kind, bool visible) { expect(Expected{kind, visible, {}, {}}); }
   void expect(Expected expected) {
     expected_.push_back(std::move(expected));
     ++unsent_expected_;
   }
-  // Error 54000 or 22021: a message was left out. Nothing since the last flush was sent, and nothing of it is expected any
-  // more; the connection stays usable, unless part was on its way or the caller may count on a lost message (a BEGIN).
+  // Error 54000 or 22021: a message was left out. Nothing since the last flush was sent, and nothing of it is
+  // expected any more; the connection stays usable, unless part was on its way or the caller may count on a
+  // lost message (a BEGIN).
   async::Task<Status> flush();
-  // Writes what the kernel takes at once; true when that was everything. False also on errors: flush() tells them.
+  // Writes what the kernel takes at once; true when that was everything. False also on errors: flush() tells
+  // them.
   bool try_flush();
 
   // --- receiving ---
@@ -115,8 +125,9 @@ class UnitConnection {
     std::vector<std::vector<std::optional<std::string>>> rows;
     std::string tag;
   };
-  // Simple query; one result per statement (at least one). An error of the unit comes back as Error after ReadyForQuery was
-  // read; the connection stays usable unless broken(). Hidden messages that were queued before go ahead of it.
+  // Simple query; one result per statement (at least one). An error of the unit comes back as Error after
+  // ReadyForQuery was read; the connection stays usable unless broken(). Hidden messages that were queued
+  // before go ahead of it.
   async::Task<Result<std::vector<TextResult>>> query(std::string sql, size_t max_bytes = 64u << 20);
   // Makes the connection's settings those of `wanted`.
   async::Task<Status> apply(SettingsPtr wanted);
@@ -143,11 +154,15 @@ class UnitConnection {
   bool broken() const { return broken_; }
   void mark_broken() { broken_ = true; }
   // Nothing owed, no transaction: may serve another session.
-  bool is_clean() const { return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_; }
-  // Holds state that can not be undone by settings (temporary tables, advisory locks, …): closed instead of reused.
+  bool is_clean() const {
+    return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_;
+  }
+  // Holds state that can not be undone by settings (temporary tables, advisory locks, …): closed instead of
+  // reused.
   void mark_dirty() { dirty_ = true; }
 
-  // Asks the unit to cancel what runs here, through a connection of its own. Ends when the unit has closed it.
+  // Asks the unit to cancel what runs here, through a connection of its own. Ends when the unit has closed
+  // it.
   static async::Task<void> cancel(async::Loop& loop, meta::UnitRecord record, uint32_t pid, std::string key);
   const std::string& cancel_key() const { return cancel_key_; }
   const meta::UnitRecord& record() const { return record_; }
@@ -158,7 +173,8 @@ class UnitConnection {
   UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity);
   async::Task<Status> log_in();
   async::Task<Status> start_tls();
-  async::Task<Status> authenticate(const wire::Authentication& request, std::unique_ptr<auth::ScramClient>& scram);
+  async::Task<Status> authenticate(const wire::Authentication& request,
+                                   std::unique_ptr<auth::ScramClient>& scram);
   Result<std::string> channel_binding(const std::vector<std::string>& mechanisms) const;
   Status drop_unsendable();
   std::unexpected<Error> violation(std::string what);
@@ -172,8 +188,8 @@ class UnitConnection {
   std::unique_ptr<async::Stream> stream_;
   std::string out_;
   std::optional<wire::Writer> writer_{std::in_place, out_};
-  size_t unsent_expected_ = 0;   // the last entries of expected_: their messages are in out_
-  bool partly_sent_ = false;     // out_ begins inside a message
+  size_t unsent_expected_ = 0;  // the last entries of expected_: their messages are in out_
+  bool partly_sent_ = false;    // out_ begins inside a message
   ByteBuffer input_{kReadBytes};
   std::list<Expected> expected_;
   std::map<std::string, std::string, std::less<>> parameters_;
@@ -184,9 +200,9 @@ class UnitConnection {
   char tx_status_ = 'I';
   bool broken_ = false;
   bool dirty_ = false;
-  std::list<uint64_t> prepared_order_;   // front = least recently used
+  std::list<uint64_t> prepared_order_;  // front = least recently used
   std::unordered_map<uint64_t, std::list<uint64_t>::iterator> prepared_;
-  std::vector<std::optional<std::string_view>> values_;   // scratch of query()
+  std::vector<std::optional<std::string_view>> values_;  // scratch of query()
 };
 
 using UnitConnectionPtr = UnitConnection::Ptr;

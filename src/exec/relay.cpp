@@ -10,12 +10,13 @@ using Kind = backend::Expected::Kind;
 
 namespace {
 
-constexpr size_t kStreamAbove = 32 * 1024;   // rows larger than this are forwarded in pieces
+constexpr size_t kStreamAbove = 32 * 1024;  // rows larger than this are forwarded in pieces
 
 uint64_t count_of_tag(std::string_view tag) {
   const size_t space = tag.rfind(' ');
   uint64_t count = 0;
-  if (space != std::string_view::npos) std::from_chars(tag.data() + space + 1, tag.data() + tag.size(), count);
+  if (space != std::string_view::npos)
+    std::from_chars(tag.data() + space + 1, tag.data() + tag.size(), count);
   return count;
 }
 
@@ -57,8 +58,12 @@ Status Relay::quick() {
     Status done;
     bool forward = visible;
     switch (in[0]) {
-      case '1': done = finished(Kind::kParse, Kind::kParse); break;
-      case '2': done = finished(Kind::kBind, Kind::kBind); break;
+      case '1':
+        done = finished(Kind::kParse, Kind::kParse);
+        break;
+      case '2':
+        done = finished(Kind::kBind, Kind::kBind);
+        break;
       case 'T':
         if (hooks_.home_type || kind != Kind::kQuery) return {};
         break;
@@ -75,7 +80,8 @@ Status Relay::quick() {
         forward = false;
         done = ready(body);
         break;
-      default: return {};
+      default:
+        return {};
     }
     if (!done) {
       unit_.mark_broken();
@@ -87,7 +93,8 @@ Status Relay::quick() {
   return {};
 }
 
-// Bytes of the whole frames at the front of `in` that need no look: rows, and what surrounds them in a simple query.
+// Bytes of the whole frames at the front of `in` that need no look: rows, and what surrounds them in a simple
+// query.
 size_t Relay::plain_frames(std::string_view in, bool query) const {
   size_t at = 0;
   while (in.size() - at >= wire::kHeaderBytes) {
@@ -137,7 +144,8 @@ Task<Result<Relay::Step>> Relay::step() {
       pass_left_ = frame_bytes;
       co_return Step::kContinue;
     }
-    if (auto filled = co_await unit_.fill(frame_bytes - in.size()); !filled) co_return lost(std::move(filled.error()));
+    if (auto filled = co_await unit_.fill(frame_bytes - in.size()); !filled)
+      co_return lost(std::move(filled.error()));
     co_return Step::kContinue;
   }
   auto result = co_await special(**header, in.substr(0, frame_bytes));
@@ -145,8 +153,8 @@ Task<Result<Relay::Step>> Relay::step() {
   co_return result;
 }
 
-// A unit that closes a connection says why before (57P01 …): that is the better answer. Never tried again, since the
-// statement may have been run.
+// A unit that closes a connection says why before (57P01 …): that is the better answer. Never tried again,
+// since the statement may have been run.
 std::unexpected<Error> Relay::lost(Error error) {
   // Half a row is with the client: whatever followed would be taken for the rest of it.
   if (pass_left_ > 0) client_.stream().close();
@@ -158,8 +166,10 @@ std::unexpected<Error> Relay::lost(Error error) {
 
 std::unexpected<Error> Relay::unexpected(char type) {
   unit_.mark_broken();
-  return fail(sqlstate::kProtocolViolation, "unexpected message from storage unit \"" + unit_.unit_name() + "\"",
-              "Message type " + std::to_string(static_cast<int>(type)) + ".", "The connection to the unit was closed.");
+  return fail(sqlstate::kProtocolViolation,
+              "unexpected message from storage unit \"" + unit_.unit_name() + "\"",
+              "Message type " + std::to_string(static_cast<int>(type)) + ".",
+              "The connection to the unit was closed.");
 }
 
 // The reply of the expected kind has come whole.
@@ -167,7 +177,7 @@ Status Relay::finished(Kind a, Kind b) {
   auto& expected = unit_.expected();
   const Kind kind = expected.front().kind;
   if (kind != a && kind != b) return unexpected('?');
-  if (kind == Kind::kQuery) return {};   // ends with ReadyForQuery only
+  if (kind == Kind::kQuery) return {};  // ends with ReadyForQuery only
   expected.pop_front();
   return {};
 }
@@ -179,15 +189,22 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
   Status done;
   bool forward = visible;
   switch (header.type) {
-    case '1': done = finished(Kind::kParse, Kind::kParse); break;
-    case '2': done = finished(Kind::kBind, Kind::kBind); break;
-    case '3': done = finished(Kind::kClose, Kind::kClose); break;
+    case '1':
+      done = finished(Kind::kParse, Kind::kParse);
+      break;
+    case '2':
+      done = finished(Kind::kBind, Kind::kBind);
+      break;
+    case '3':
+      done = finished(Kind::kClose, Kind::kClose);
+      break;
     case 't':
     case 'T':
     case 'n': {
       forward = false;
       const bool statement = kind == Kind::kDescribeStatement;
-      if (kind != Kind::kQuery && kind != Kind::kDescribePortal && !statement) co_return unexpected(header.type);
+      if (kind != Kind::kQuery && kind != Kind::kDescribePortal && !statement)
+        co_return unexpected(header.type);
       if (auto told = co_await describe(header.type, frame, visible); !told) co_return fail(told.error());
       if (header.type != 't' && kind != Kind::kQuery) unit_.expected().pop_front();
       break;
@@ -198,7 +215,9 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
       done = finished(Kind::kExecute, Kind::kQuery);
       break;
     case 'I':
-    case 's': done = finished(Kind::kExecute, Kind::kQuery); break;
+    case 's':
+      done = finished(Kind::kExecute, Kind::kQuery);
+      break;
     case 'H':
     case 'c':
       if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
@@ -234,12 +253,15 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
         hooks_.parameter_changed(status->first, status->second);
       }
       break;
-    case 'A': forward = false; break;   // unit connections never listen: notifications come by the hub
+    case 'A':
+      forward = false;
+      break;  // unit connections never listen: notifications come by the hub
     case 'Z':
       forward = false;
       done = ready(body);
       break;
-    default: co_return unexpected(header.type);
+    default:
+      co_return unexpected(header.type);
   }
   if (!done) {
     unit_.mark_broken();
@@ -270,7 +292,7 @@ Task<Status> Relay::describe(char type, std::string_view frame, bool visible) {
   auto description = wire::decode_row_description(body);
   if (!description) co_return fail(description.error());
   for (auto& field : description->fields) {
-    field.table = 0;   // object ids of tables differ between units
+    field.table = 0;  // object ids of tables differ between units
     field.attnum = 0;
     if (field.type < kFirstUserOid) continue;
     auto mapped = co_await hooks_.home_type(unit_.unit(), field.type);

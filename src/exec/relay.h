@@ -1,6 +1,6 @@
-// Carries a unit's replies to the client, untouched wherever possible, and checks each one against the queue of replies
-// that the unit owes. DataRow bytes are never decoded here. Anything unexpected breaks the unit connection rather than
-// risk giving a client another client's rows.
+// Carries a unit's replies to the client, untouched wherever possible, and checks each one against the queue
+// of replies that the unit owes. DataRow bytes are never decoded here. Anything unexpected breaks the unit
+// connection rather than risk giving a client another client's rows.
 #pragma once
 
 #include <functional>
@@ -16,7 +16,8 @@ namespace decan::exec {
 
 // What relaying needs to know of the session. Owned by the session; outlives the relay.
 struct RelayHooks {
-  // Object ids of user-made types differ between units; maps one to the home unit's. Null: no mapping (home unit).
+  // Object ids of user-made types differ between units; maps one to the home unit's. Null: no mapping (home
+  // unit).
   std::function<async::Task<Result<Oid>>(UnitId, Oid)> home_type;
   // A setting that the unit reported changed by a visible statement.
   std::function<void(std::string_view name, std::string_view value)> parameter_changed;
@@ -25,11 +26,11 @@ struct RelayHooks {
 };
 
 struct RelayOutcome {
-  std::optional<wire::ErrorFields> error;   // the unit's first error; read, not yet told to the client
-  bool hidden_failed = false;               // the error came from a statement of ours
-  bool sent_rows = false;                   // part of the answer is on its way: no silent retry
-  bool copy_in = false;                     // stopped because the unit waits for COPY data
-  uint64_t rows = 0;                        // of a command tag that ends in a count
+  std::optional<wire::ErrorFields> error;  // the unit's first error; read, not yet told to the client
+  bool hidden_failed = false;              // the error came from a statement of ours
+  bool sent_rows = false;                  // part of the answer is on its way: no silent retry
+  bool copy_in = false;                    // stopped because the unit waits for COPY data
+  uint64_t rows = 0;                       // of a command tag that ends in a count
 };
 
 class Relay {
@@ -37,14 +38,14 @@ class Relay {
   Relay(backend::UnitConnection& unit, ClientPort& client, const RelayHooks& hooks)
       : unit_(unit), client_(client), hooks_(hooks) {}
 
-  // Until nothing is owed any more, or the unit asks for COPY data. Error: one of the two connections was lost
-  // (unit_.broken() tells which).
+  // Until nothing is owed any more, or the unit asks for COPY data. Error: one of the two connections was
+  // lost (unit_.broken() tells which).
   async::Task<Result<RelayOutcome>> run();
 
  private:
   enum class Step { kContinue, kNeedMore, kStop };
-  // Short answers without waiting: takes whole frames while each only has to be checked off and copied; the bytes of one
-  // answer are gathered for a single write. What needs more is left to step().
+  // Short answers without waiting: takes whole frames while each only has to be checked off and copied; the
+  // bytes of one answer are gathered for a single write. What needs more is left to step().
   Status quick();
   async::Task<Result<Step>> step();
   async::Task<Result<Step>> special(const wire::Header& header, std::string_view frame);
@@ -61,7 +62,7 @@ class Relay {
   ClientPort& client_;
   const RelayHooks& hooks_;
   RelayOutcome outcome_;
-  size_t pass_left_ = 0;      // bytes of a large row still to come, forwarded as they arrive
+  size_t pass_left_ = 0;  // bytes of a large row still to come, forwarded as they arrive
 };
 
 }  // namespace decan::exec

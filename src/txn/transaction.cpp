@@ -18,7 +18,8 @@ using backend::UnitConnection;
 namespace {
 
 constexpr std::string_view kGidPrefix = "decan_";
-constexpr auto kPatience = std::chrono::seconds(10);   // with a unit that fell silent while a commit was under way
+constexpr auto kPatience =
+    std::chrono::seconds(10);  // with a unit that fell silent while a commit was under way
 constexpr auto kRetryEvery = std::chrono::milliseconds(200);
 
 bool contains_ignoring_case(std::string_view text, std::string_view word) {
@@ -34,7 +35,8 @@ Task<Status> run(UnitConnection* connection, std::string sql) {
 
 // The value of a statement that returns one row with one column.
 std::optional<std::string> scalar(const std::vector<UnitConnection::TextResult>& results) {
-  if (results.size() != 1 || results[0].rows.size() != 1 || results[0].columns.size() != 1) return std::nullopt;
+  if (results.size() != 1 || results[0].rows.size() != 1 || results[0].columns.size() != 1)
+    return std::nullopt;
   return results[0].rows[0][0];
 }
 
@@ -52,9 +54,10 @@ Task<Status> end_by(Participant* participant, std::string sql, std::string tag) 
 }
 
 Task<Result<bool>> has_written(Participant* participant) {
-  auto assigned = co_await participant->connection->query("SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL");
+  auto assigned = co_await participant->connection->query(
+      "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL");
   if (!assigned) co_return fail(assigned.error());
-  co_return !scalar(*assigned) || *scalar(*assigned) == "t";   // in doubt it has
+  co_return !scalar(*assigned) || *scalar(*assigned) == "t";  // in doubt it has
 }
 
 }  // namespace
@@ -102,7 +105,8 @@ void Transaction::begin(std::string options, backend::SettingsPtr settings) {
 }
 
 void Transaction::note_isolation(std::string_view options_text) {
-  for (const std::string_view level : {"serializable", "repeatable read", "read committed", "read uncommitted"}) {
+  for (const std::string_view level :
+       {"serializable", "repeatable read", "read committed", "read uncommitted"}) {
     if (contains_ignoring_case(options_text, level)) {
       isolation_ = level;
       return;
@@ -125,7 +129,8 @@ Participant* Transaction::find(UnitId unit) {
 std::vector<std::string> Transaction::block_opening() const {
   std::vector<std::string> statements = {begin_options_.empty() ? "BEGIN" : "BEGIN " + begin_options_};
   for (const Replay& entry : replay_) {
-    statements.push_back(entry.savepoint.empty() ? entry.sql : "SAVEPOINT " + backend::quote_identifier(entry.savepoint));
+    statements.push_back(entry.savepoint.empty() ? entry.sql
+                                                 : "SAVEPOINT " + backend::quote_identifier(entry.savepoint));
   }
   return statements;
 }
@@ -153,9 +158,11 @@ Participant* Transaction::try_join(UnitId unit, bool block, const backend::Setti
 Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::SettingsPtr settings) {
   Participant* participant = find(unit);
   const backend::SettingsPtr base = status_ == 'I' ? std::move(settings) : settings_at_begin_;
-  if (participant != nullptr && !participant->in_block && !participant->unsynced && participant->connection->expected().empty()) {
+  if (participant != nullptr && !participant->in_block && !participant->unsynced &&
+      participant->connection->expected().empty()) {
     // Pinned: what was set since on another unit comes now.
-    if (auto applied = co_await participant->connection->apply(base); !applied) co_return fail(applied.error());
+    if (auto applied = co_await participant->connection->apply(base); !applied)
+      co_return fail(applied.error());
   }
   if (participant == nullptr) {
     auto connection = co_await options_.pool->acquire(unit, *options_.identity);
@@ -171,14 +178,16 @@ Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::S
   if (block && !participant->in_block) {
     UnitConnection& connection = *participant->connection;
     if (participant->unsynced) {
-      // Inside an extended batch a simple query would end the batch's implicit transaction: BEGIN goes the same way instead.
+      // Inside an extended batch a simple query would end the batch's implicit transaction: BEGIN goes the
+      // same way instead.
       auto& writer = connection.writer();
-      for (const std::string& statement : block_opening()) {   // a Parse takes one statement
+      for (const std::string& statement : block_opening()) {  // a Parse takes one statement
         writer.parse("", statement, {});
         writer.bind("decan_begin", "", {}, {}, {});
         writer.execute("decan_begin", 0);
         writer.close('P', "decan_begin");
-        for (const auto kind : {Expected::Kind::kParse, Expected::Kind::kBind, Expected::Kind::kExecute, Expected::Kind::kClose}) {
+        for (const auto kind : {Expected::Kind::kParse, Expected::Kind::kBind, Expected::Kind::kExecute,
+                                Expected::Kind::kClose}) {
           connection.expect(kind, false);
         }
       }
@@ -218,7 +227,8 @@ Task<Status> Transaction::savepoint(std::string name) {
 Task<Status> Transaction::release(std::string name) {
   auto done = co_await on_all("RELEASE SAVEPOINT " + backend::quote_identifier(name));
   if (!done) co_return done;
-  const auto at = std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
+  const auto at =
+      std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
   if (at == replay_.rend()) co_return Status{};
   // Savepoints above it go too; settings made since then stay.
   const size_t first = static_cast<size_t>(std::distance(at, replay_.rend())) - 1;
@@ -231,7 +241,8 @@ Task<Status> Transaction::release(std::string name) {
 Task<Status> Transaction::rollback_to(std::string name) {
   auto done = co_await on_all("ROLLBACK TO SAVEPOINT " + backend::quote_identifier(name));
   if (!done) co_return done;
-  const auto at = std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
+  const auto at =
+      std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
   if (at != replay_.rend()) {
     current_settings_ = at->settings;
     replay_.erase(at.base(), replay_.end());
@@ -240,27 +251,36 @@ Task<Status> Transaction::rollback_to(std::string name) {
   co_return Status{};
 }
 
-Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid, TimePoint deadline) {
+Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid,
+                          TimePoint deadline) {
   auto connection = co_await pool.acquire(anchor, std::move(service));
   if (!connection) co_return fail(connection.error());
-  // Not with the database's defaults: a snapshot from before the wait, or a read-only transaction, could not decide.
-  auto answer = co_await (*connection)->query_until("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT decan.settle(" +
-                                                        backend::quote_literal(gid) + "); COMMIT", deadline);
+  // Not with the database's defaults: a snapshot from before the wait, or a read-only transaction, could not
+  // decide.
+  auto answer = co_await (*connection)
+                    ->query_until("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT decan.settle(" +
+                                      backend::quote_literal(gid) + "); COMMIT",
+                                  deadline);
   pool.release(std::move(*connection));
   if (!answer) co_return fail(answer.error());
-  const auto decision = answer->size() == 3 && answer->back().tag == "COMMIT" ? scalar({(*answer)[1]}) : std::nullopt;
-  if (!decision) co_return fail(sqlstate::kDataCorrupted, "the anchor of a distributed transaction gave no decision", "gid " + gid);
+  const auto decision =
+      answer->size() == 3 && answer->back().tag == "COMMIT" ? scalar({(*answer)[1]}) : std::nullopt;
+  if (!decision)
+    co_return fail(sqlstate::kDataCorrupted, "the anchor of a distributed transaction gave no decision",
+                   "gid " + gid);
   co_return *decision == "t";
 }
 
-Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service, std::string gid, bool commit,
-                           TimePoint deadline) {
+Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service, std::string gid,
+                           bool commit, TimePoint deadline) {
   auto connection = co_await pool.acquire(unit, std::move(service));
   if (!connection) co_return false;
-  auto done = co_await (*connection)->query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
-                                                  deadline);
+  auto done =
+      co_await (*connection)
+          ->query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
+                        deadline);
   pool.release(std::move(*connection));
-  co_return done || done.error().sqlstate == sqlstate::kUndefinedObject;   // somebody else was faster
+  co_return done || done.error().sqlstate == sqlstate::kUndefinedObject;  // somebody else was faster
 }
 
 backend::Identity Transaction::service_here() const {
@@ -294,13 +314,16 @@ Task<Result<std::vector<Participant*>>> Transaction::writers() {
   std::vector<Participant*> sure;
   for (size_t i = 0; i < found.size(); ++i) {
     if (!answers[i]) co_return fail(answers[i].error());
-    if (*answers[i]) sure.push_back(found[i]);
-    else found[i]->may_have_written = false;
+    if (*answers[i])
+      sure.push_back(found[i]);
+    else
+      found[i]->may_have_written = false;
   }
   co_return sure;
 }
 
-// Whoever has written nothing can neither fail nor hold up what is decided. Not before the decision: they may hold locks.
+// Whoever has written nothing can neither fail nor hold up what is decided. Not before the decision: they may
+// hold locks.
 Task<void> Transaction::commit_readers(std::vector<Participant*> readers) {
   std::vector<Task<Status>> tasks;
   for (Participant* reader : readers) tasks.push_back(commit_on(*reader));
@@ -312,7 +335,8 @@ Task<Status> Transaction::commit_open(std::vector<Participant*> open) {
   auto found = co_await writers();
   if (!found) co_return fail(found.error());
   std::vector<Participant*> readers;
-  std::ranges::copy_if(open, std::back_inserter(readers), [&](Participant* p) { return std::ranges::find(*found, p) == found->end(); });
+  std::ranges::copy_if(open, std::back_inserter(readers),
+                       [&](Participant* p) { return std::ranges::find(*found, p) == found->end(); });
   if (found->size() > 1) co_return co_await two_phase(*found, readers);
   if (found->empty()) {
     for (Participant* reader : readers) {
@@ -358,15 +382,18 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
   const std::string gid = options_.gids->next(anchor.connection->unit());
   const std::string quoted = backend::quote_literal(gid);
   std::string units;
-  for (const Participant* writer : writers) units += (units.empty() ? "" : ",") + std::to_string(writer->connection->unit().value);
-  // A decision that the anchor could lose in a crash would be none: synchronous_commit = off does not hold here, nor does a
-  // weaker one than the standbys of a unit are run with.
-  const std::string mark = "SELECT decan.mark(" + quoted + ", '{" + units +
-                           "}'), CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "
-                           "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END;";
+  for (const Participant* writer : writers)
+    units += (units.empty() ? "" : ",") + std::to_string(writer->connection->unit().value);
+  // A decision that the anchor could lose in a crash would be none: synchronous_commit = off does not hold
+  // here, nor does a weaker one than the standbys of a unit are run with.
+  const std::string mark =
+      "SELECT decan.mark(" + quoted + ", '{" + units +
+      "}'), CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "
+      "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END;";
 
   std::vector<Task<Status>> prepares;
-  for (Participant* other : others) prepares.push_back(end_by(other, mark + "PREPARE TRANSACTION " + quoted, "PREPARE TRANSACTION"));
+  for (Participant* other : others)
+    prepares.push_back(end_by(other, mark + "PREPARE TRANSACTION " + quoted, "PREPARE TRANSACTION"));
   const auto prepared = co_await async::gather(options_.pool->loop(), std::move(prepares));
   std::vector<Participant*> ready;
   Status result;
@@ -396,7 +423,8 @@ Task<Status> Transaction::decide(Participant& anchor, std::string gid, std::stri
     co_return co_await settle_unknown(anchor.connection->unit(), std::move(gid), decided.error().message);
   }
   if (decided.error().message.find("dist_commit_pkey") != std::string::npos) {
-    co_return fail(sqlstate::kSerializationFailure, "the transaction was rolled back: another node took its coordinator for dead",
+    co_return fail(sqlstate::kSerializationFailure,
+                   "the transaction was rolled back: another node took its coordinator for dead",
                    "gid " + gid, "Repeat the transaction.");
   }
   co_return decided;
@@ -409,33 +437,39 @@ Task<Status> Transaction::settle_unknown(UnitId anchor, std::string gid, std::st
     const auto committed = co_await settle(*options_.pool, anchor, service_here(), gid, give_up);
     if (committed && *committed) co_return Status{};
     if (committed) {
-      co_return fail(sqlstate::kConnectionFailure, "the transaction was rolled back: a storage unit failed while it committed",
+      co_return fail(sqlstate::kConnectionFailure,
+                     "the transaction was rolled back: a storage unit failed while it committed",
                      std::move(cause));
     }
     co_await async::sleep_for(options_.pool->loop(), kRetryEvery);
   }
-  co_return fail(sqlstate::kTransactionResolutionUnknown,
-                 "whether the transaction was committed is not known: its deciding storage unit does not answer", "gid " + gid,
-                 "It will be committed or rolled back everywhere when the unit answers again.");
+  co_return fail(
+      sqlstate::kTransactionResolutionUnknown,
+      "whether the transaction was committed is not known: its deciding storage unit does not answer",
+      "gid " + gid, "It will be committed or rolled back everywhere when the unit answers again.");
 }
 
 Task<Status> Transaction::finish_on(Participant* participant, std::string gid, bool commit) {
   UnitConnection& connection = *participant->connection;
   const auto give_up = async::Clock::now() + kPatience;
   if (!connection.broken()) {
-    auto done = co_await connection.query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
-                                                give_up);
+    auto done = co_await connection.query_until(
+        (commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid), give_up);
     if (done || done.error().sqlstate == sqlstate::kUndefinedObject) co_return Status{};
   }
-  // What the client reads next must show its own writes, so it waits a while. What is missed, the resolver finishes.
+  // What the client reads next must show its own writes, so it waits a while. What is missed, the resolver
+  // finishes.
   while (async::Clock::now() < give_up) {
     // Whoever takes long to die on the unit may be preparing still: only a rollback can come too early.
-    if (co_await finish_prepared(*options_.pool, connection.unit(), service_here(), gid, commit, give_up)) co_return Status{};
+    if (co_await finish_prepared(*options_.pool, connection.unit(), service_here(), gid, commit, give_up))
+      co_return Status{};
     co_await async::sleep_for(options_.pool->loop(), kRetryEvery);
   }
-  log::warning("a participant will finish a distributed transaction later",
-               {{"unit", connection.unit_name()}, {"gid", gid}, {"outcome", commit ? "committed" : "rolled back"}});
-  co_return fail(sqlstate::kConnectionFailure, "storage unit \"" + connection.unit_name() + "\" does not answer");
+  log::warning(
+      "a participant will finish a distributed transaction later",
+      {{"unit", connection.unit_name()}, {"gid", gid}, {"outcome", commit ? "committed" : "rolled back"}});
+  co_return fail(sqlstate::kConnectionFailure,
+                 "storage unit \"" + connection.unit_name() + "\" does not answer");
 }
 
 Task<void> Transaction::rollback() {
@@ -446,7 +480,8 @@ Task<void> Transaction::rollback() {
     }
     participant->in_block = false;
   }
-  (void)co_await async::gather(options_.pool->loop(), std::move(tasks));   // a connection that fails here is closed
+  (void)co_await async::gather(options_.pool->loop(),
+                               std::move(tasks));  // a connection that fails here is closed
   if (settings_at_begin_) current_settings_ = settings_at_begin_;
   end_block();
 }
@@ -470,7 +505,8 @@ void Transaction::release_participants() {
 
 void Transaction::drop_all() {
   for (auto& participant : participants_) {
-    if (participant->pinned || participant->in_block || participant->unsynced) participant->connection->mark_dirty();
+    if (participant->pinned || participant->in_block || participant->unsynced)
+      participant->connection->mark_dirty();
     options_.pool->release(std::move(participant->connection));
   }
   participants_.clear();

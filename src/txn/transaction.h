@@ -1,7 +1,8 @@
-// The transaction of one session over any number of units. Units join lazily: the first statement that needs a unit borrows
-// a connection there and (inside a block) sends BEGIN ahead of it. One unit written: plain COMMIT there. More: two-phase
-// commit with an anchor (docs/architecture.md, transactions): the others PREPARE, the anchor's own COMMIT, which holds the
-// row decan.dist_commit(gid), is the decision, then COMMIT PREPARED everywhere. Lives on the session's loop.
+// The transaction of one session over any number of units. Units join lazily: the first statement that needs
+// a unit borrows a connection there and (inside a block) sends BEGIN ahead of it. One unit written: plain
+// COMMIT there. More: two-phase commit with an anchor (docs/architecture.md, transactions): the others
+// PREPARE, the anchor's own COMMIT, which holds the row decan.dist_commit(gid), is the decision, then COMMIT
+// PREPARED everywhere. Lives on the session's loop.
 #pragma once
 
 #include <atomic>
@@ -22,7 +23,8 @@ namespace decan::txn {
 // Makes global transaction ids: decan_<node>_<start>_<sequence>_<anchor ordinal>. Any thread.
 class GidSource {
  public:
-  GidSource(std::string node, int64_t start) : prefix_("decan_" + std::move(node) + "_" + std::to_string(start) + "_") {}
+  GidSource(std::string node, int64_t start)
+      : prefix_("decan_" + std::move(node) + "_" + std::to_string(start) + "_") {}
   std::string next(UnitId anchor);
   // Gids between next() and done(): the resolver leaves them to their own coordinator.
   void done(const std::string& gid);
@@ -37,19 +39,21 @@ class GidSource {
 // The anchor's ordinal in a gid of ours; nullopt for foreign ones.
 std::optional<UnitId> anchor_of(std::string_view gid);
 
-// Asks the anchor for the decision, and makes "rolled back" final where there is none. Error: it did not answer by `deadline`.
-async::Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid,
-                                 async::TimePoint deadline);
-// COMMIT PREPARED or ROLLBACK PREPARED by a session of Decan's own. True when nothing is prepared under that gid any more.
-async::Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service, std::string gid, bool commit,
-                                  async::TimePoint deadline);
+// Asks the anchor for the decision, and makes "rolled back" final where there is none. Error: it did not
+// answer by `deadline`.
+async::Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service,
+                                 std::string gid, async::TimePoint deadline);
+// COMMIT PREPARED or ROLLBACK PREPARED by a session of Decan's own. True when nothing is prepared under that
+// gid any more.
+async::Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity service,
+                                  std::string gid, bool commit, async::TimePoint deadline);
 
 struct Participant {
   backend::UnitConnectionPtr connection;
-  bool in_block = false;        // BEGIN was sent
-  bool unsynced = false;        // extended messages were sent without a Sync: an implicit transaction is open
+  bool in_block = false;  // BEGIN was sent
+  bool unsynced = false;  // extended messages were sent without a Sync: an implicit transaction is open
   bool may_have_written = false;
-  bool pinned = false;          // stays with the session when the transaction ends
+  bool pinned = false;  // stays with the session when the transaction ends
 };
 
 class Transaction {
@@ -57,7 +61,8 @@ class Transaction {
   struct Options {
     backend::Pool* pool = nullptr;
     const backend::Identity* identity = nullptr;
-    const backend::Identity* service = nullptr;   // role and password of Decan's own sessions; database as identity's
+    const backend::Identity* service =
+        nullptr;  // role and password of Decan's own sessions; database as identity's
     GidSource* gids = nullptr;
   };
   explicit Transaction(Options options) : options_(options) {}
@@ -80,12 +85,12 @@ class Transaction {
 
   // The participant of a unit; nullptr when it has not joined.
   Participant* find(UnitId unit);
-  // Borrows a connection (settings applied); with `block` the unit is inside a transaction block afterwards: BEGIN, the
-  // savepoints and the block's local settings are queued ahead of whatever the caller sends. Joining a second unit at an
-  // isolation level above READ COMMITTED is refused with 0A000.
+  // Borrows a connection (settings applied); with `block` the unit is inside a transaction block afterwards:
+  // BEGIN, the savepoints and the block's local settings are queued ahead of whatever the caller sends.
+  // Joining a second unit at an isolation level above READ COMMITTED is refused with 0A000.
   async::Task<Result<Participant*>> join(UnitId unit, bool block, backend::SettingsPtr settings);
-  // The same where nothing has to be waited for: the unit has joined already, or outside a block a connection with the very same
-  // settings is at hand. nullptr: use join().
+  // The same where nothing has to be waited for: the unit has joined already, or outside a block a connection
+  // with the very same settings is at hand. nullptr: use join().
   Participant* try_join(UnitId unit, bool block, const backend::SettingsPtr& settings);
   std::vector<std::unique_ptr<Participant>>& participants() { return participants_; }
 
@@ -102,8 +107,8 @@ class Transaction {
   const backend::SettingsPtr& settings_now() const { return current_settings_; }
 
   // --- the end ---
-  // Commits everywhere, or nowhere: an Error means rolled back, except 08007 (the decision is not known) and the case that
-  // `undone` says. The block is over in every case.
+  // Commits everywhere, or nowhere: an Error means rolled back, except 08007 (the decision is not known) and
+  // the case that `undone` says. The block is over in every case.
   async::Task<Status> commit();
   async::Task<void> rollback();
   // Gives back what is not pinned; called when no block is open.
@@ -114,8 +119,8 @@ class Transaction {
 
  private:
   struct Replay {
-    std::string savepoint;      // not empty: SAVEPOINT
-    std::string sql;            // else: a SET
+    std::string savepoint;  // not empty: SAVEPOINT
+    std::string sql;        // else: a SET
     backend::SettingsPtr settings;
   };
   async::Task<Status> on_all(std::string sql);
