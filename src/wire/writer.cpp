@@ -269,9 +269,9 @@ void Writer::authentication(int32_t code, std::string_view data) {
   end(start);
 }
 
-void Writer::negotiate_protocol(uint32_t newest_minor, std::span<const std::string> unknown_options) {
+void Writer::negotiate_protocol(uint32_t newest_protocol, std::span<const std::string> unknown_options) {
   const size_t start = begin('v');
-  u32(newest_minor);
+  u32(newest_protocol);
   u32(static_cast<uint32_t>(unknown_options.size()));
   for (const std::string& option : unknown_options) cstring(option);
   end(start);

@@ -71,7 +71,7 @@ TEST(Writer, messages_to_a_client_have_the_documented_bytes) {
   const Values values{"v", std::nullopt};
   out.writer.authentication(0);
   out.writer.authentication(11, "r=x");
-  out.writer.negotiate_protocol(2, unknown);
+  out.writer.negotiate_protocol(kProtocol32, unknown);
   out.writer.parameter_status("a", "b");
   out.writer.backend_key(7, "abcd");
   out.writer.ready_for_query('T');
@@ -84,7 +84,7 @@ TEST(Writer, messages_to_a_client_have_the_documented_bytes) {
   out.writer.raw('K', "xyz");
   EXPECT_TRUE(out.writer.status());
   EXPECT_EQ(out.appended(), message('R', be32(0)) + message('R', be32(11) + "r=x") +
-                                message('v', be32(2) + be32(1) + z("_pq_.x")) +
+                                message('v', be32(kProtocol32) + be32(1) + z("_pq_.x")) +
                                 message('S', z("a") + z("b")) + message('K', be32(7) + "abcd") +
                                 message('Z', "T") + message('t', be16(1) + be32(23)) +
                                 message('D', be16(2) + be32(1) + "v" + be32(0xffffffff)) +
