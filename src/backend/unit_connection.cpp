@@ -456,6 +456,7 @@ void UnitConnection::note_prepared(uint64_t id) {
 
 void UnitConnection::forget_skipped(const Expected& skipped) {
   if (skipped.kind == Expected::Kind::kParse && skipped.statement) forget_prepared(*skipped.statement);
+  if (skipped.kind == Expected::Kind::kLocal && skipped.local.starts_with('1')) ++skipped_parses_;
   if (skipped.kind == Expected::Kind::kClose && skipped.closes != 0) note_prepared(skipped.closes);
 }
 

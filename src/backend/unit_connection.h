@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "async/stream.h"
@@ -155,8 +156,15 @@ class UnitConnection {
   void mark_broken() { broken_ = true; }
   // Nothing owed, no transaction: may serve another session.
   bool is_clean() const {
-    return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_;
+    return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_ &&
+           !skips_to_sync_;
   }
+  // After an error in an extended message the unit ignores everything up to the next Sync, also what is sent
+  // later.
+  bool skips_to_sync() const { return skips_to_sync_; }
+  void set_skips_to_sync(bool skips) { skips_to_sync_ = skips; }
+  // Local ParseComplete replies that an error took out of the queue, since the last call.
+  size_t take_skipped_parses() { return std::exchange(skipped_parses_, 0); }
   // Holds state that can not be undone by settings (temporary tables, advisory locks, …): closed instead of
   // reused.
   void mark_dirty() { dirty_ = true; }
@@ -200,6 +208,8 @@ class UnitConnection {
   char tx_status_ = 'I';
   bool broken_ = false;
   bool dirty_ = false;
+  bool skips_to_sync_ = false;
+  size_t skipped_parses_ = 0;
   std::list<uint64_t> prepared_order_;  // front = least recently used
   std::unordered_map<uint64_t, std::list<uint64_t>::iterator> prepared_;
   std::vector<std::optional<std::string_view>> values_;  // scratch of query()

@@ -49,6 +49,7 @@ Status Relay::quick() {
   while (!expected.empty() && pass_left_ == 0 && client_.out().size() < ClientPort::kWriteAt) {
     const Kind kind = expected.front().kind;
     const bool visible = expected.front().visible;
+    if (kind == Kind::kLocal) return {};   // run() puts it in its place
     const std::string_view in = unit_.input().readable();
     if (in.size() < wire::kHeaderBytes) return {};
     const auto* p = reinterpret_cast<const unsigned char*>(in.data()) + 1;
@@ -308,6 +309,7 @@ Status Relay::take_error(std::string_view body) {
   auto fields = wire::decode_error(body);
   if (!fields) return fail(fields.error());
   auto& expected = unit_.expected();
+  const bool extended = expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery;
   if (!outcome_.error) {
     outcome_.hidden_failed = !expected.front().visible;
     if (hooks_.logical_names) hooks_.logical_names(*fields);
@@ -323,6 +325,7 @@ Status Relay::take_error(std::string_view body) {
     unit_.forget_skipped(skipped);
     expected.pop_front();
   }
+  if (extended) unit_.set_skips_to_sync(true);
   return {};
 }
 
@@ -332,6 +335,7 @@ Status Relay::ready(std::string_view body) {
   auto& expected = unit_.expected();
   if (expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery) return unexpected('Z');
   expected.pop_front();
+  unit_.set_skips_to_sync(false);
   unit_.set_tx_status(*status);
   return {};
 }
