@@ -1,6 +1,8 @@
 // The extended query protocol. Messages for one unit are queued on its connection and sent at Sync or Flush in one go; what
 // the session answers itself takes its place in the same queue of replies. A batch that touches a second unit becomes a
 // transaction block over both, so that it stays atomic.
+#include <algorithm>
+
 #include "session/outcome.h"
 #include "session/session.h"
 
@@ -45,6 +47,7 @@ std::string encoded(void (wire::Writer::*message)(char), char type) {
 
 Task<Status> Session::extended(const wire::Header& header, std::string_view body) {
   if (skip_to_sync_ && header.type != 'S') co_return Status{};
+  if (!encodings_known_) co_return check_encodings();
   executing_ = true;
   Status done;
   switch (header.type) {
@@ -53,8 +56,9 @@ Task<Status> Session::extended(const wire::Header& header, std::string_view body
     case 'D': done = co_await on_describe(body); break;
     case 'E': done = co_await on_execute(body); break;
     case 'C': done = co_await on_close(body); break;
-    case 'H': done = co_await on_flush(); break;
+    case 'H': done = body.empty() ? co_await on_flush() : fail(sqlstate::kProtocolViolation, "invalid message format"); break;
     default:
+      if (!body.empty() && !skip_to_sync_) co_await extended_error(fail(sqlstate::kProtocolViolation, "invalid message format"));
       done = co_await on_sync();
       executing_ = false;
       co_return done;
@@ -75,13 +79,14 @@ Task<void> Session::extended_error(Status status) {
   txn_->fail_block();
 }
 
-void Session::local_reply(std::string bytes) {
+bool Session::local_reply(std::string bytes) {
   txn::Participant* participant = batch_unit_ ? txn_->find(*batch_unit_) : nullptr;
   if (participant != nullptr && !participant->connection->expected().empty()) {
     participant->connection->expect({Kind::kLocal, true, {}, std::move(bytes)});
-  } else {
-    port_.out() += bytes;
+    return true;
   }
+  port_.out() += bytes;
+  return false;
 }
 
 Task<Status> Session::drain() {
@@ -196,6 +201,7 @@ Task<Status> Session::validate(SharedStatement& statement) {
         if (!fields) co_return fail(fields.error());
         error = std::move(*fields);
         done = unsynced;
+        connection.set_skips_to_sync(unsynced);
         break;
       }
       case 'Z':
@@ -218,6 +224,9 @@ Task<Status> Session::validate(SharedStatement& statement) {
 Task<Status> Session::on_parse(std::string_view body) {
   auto parse = wire::decode_parse(body);
   if (!parse) co_return fail(parse.error());
+  for (const std::string_view text : {parse->name, parse->query}) {
+    if (auto valid = check_text(text); !valid) co_return valid;
+  }
   std::string name(parse->name);
   if (!name.empty() && prepared_.contains(name)) {
     co_return fail(sqlstate::kDuplicatePreparedStatement, "prepared statement \"" + name + "\" already exists");
@@ -235,7 +244,7 @@ Task<Status> Session::on_parse(std::string_view body) {
   }
   prepared_[name] = *statement;
   if (!(*statement)->validated) unverified_.push_back(name);
-  local_reply(encoded(&wire::Writer::empty, '1'));
+  if (local_reply(encoded(&wire::Writer::empty, '1'))) queued_parses_.push_back(name);
   co_return Status{};
 }
 
@@ -257,6 +266,7 @@ Task<Status> Session::on_bind(std::string_view body) {
   auto bind = wire::decode_bind(portal.bind_body);
   if (!bind) co_return fail(bind.error());
   const std::string name(bind->portal), statement_name(bind->statement);
+  if (auto valid = check_text(name); !valid) co_return valid;
   const auto found = prepared_.find(statement_name);
   if (found == prepared_.end()) {
     co_return fail(sqlstate::kInvalidStatementName, statement_name.empty() ? "unnamed prepared statement does not exist"
@@ -288,6 +298,9 @@ Task<Status> Session::on_bind(std::string_view body) {
     value.is_binary = bind->parameter_is_binary(i);
     value.type = i < types.size() ? types[i] : 0;
     if (bind->parameters[i]) value.bytes = *bind->parameters[i];
+    if (!value.is_binary) {
+      if (auto valid = check_text(value.bytes); !valid) co_return valid;
+    }
     portal.parameters.push_back(value);
   }
   auto [at, inserted] = portals_.insert_or_assign(name, std::move(portal));
@@ -465,6 +478,14 @@ Task<Status> Session::on_execute(std::string_view body) {
     call.statement = goes_to_unit_whole(*call.plan) ? portal.statement : nullptr;
     call.portal = &portal;
     call.max_rows = execute_message->max_rows;
+    // Other ways to a unit than bound portals would commit what the batch has done so far.
+    const bool open = std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+    if (open) {
+      if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+      for (const auto& participant : txn_->participants()) {
+        if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
+      }
+    }
     call.result_formats = portal.result_formats;
     portal.executed = true;
     const std::string copy_of_name = name;
@@ -525,7 +546,7 @@ Task<void> Session::finish_batch() {
       continue;
     }
     backend::UnitConnection& connection = *participant.connection;
-    if (failed && !participant.in_block && connection.expected().empty()) {
+    if (failed && !participant.in_block && connection.expected().empty() && !connection.skips_to_sync()) {
       // The unit saw no error, but the batch failed here: its part must not commit.
       connection.writer().parse("", "ROLLBACK", {});
       connection.writer().bind("", "", {}, {}, {});
@@ -542,14 +563,7 @@ Task<void> Session::finish_batch() {
     }
   }
   batch_unit_.reset();
-  // Statements whose text no unit has accepted do not exist after a failure, as if their Parse had failed.
-  for (const std::string& name : unverified_) {
-    const auto found = prepared_.find(name);
-    if (found == prepared_.end()) continue;
-    if (failed && !found->second->validated) prepared_.erase(found);
-    else found->second->validated = true;
-  }
-  unverified_.clear();
+  settle_parses(failed);
   co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
@@ -561,6 +575,7 @@ Task<void> Session::finish_batch() {
         txn_->participants().front()->connection->mark_broken();
       }
     }
+    report_changed_settings();
     portals_.clear();
     txn_->release_participants();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "catalog/error_names.h"
 #include "session/notify_hub.h"
 
@@ -23,6 +24,9 @@ Task<void> Session::run() {
     if (listening_) node_.notifications->unlisten(entry_, identity_.database, {});
   }
   if (txn_) {
+    for (const auto& participant : txn_->participants()) {
+      if (participant->connection->skips_to_sync()) participant->connection->mark_broken();   // it would not answer ROLLBACK
+    }
     if (txn_->in_block() || implicit_block_) co_await txn_->rollback();
     co_await settle_cancels();
     txn_->drop_all();
@@ -42,7 +46,8 @@ Task<void> Session::serve() {
     }
     if (header.type == 'X') break;
     if (auto done = co_await dispatch(header); !done) {
-      if (done.error().sqlstate == sqlstate::kProtocolViolation) co_await fatal(done.error());
+      const std::string& state = done.error().sqlstate;
+      if (state == sqlstate::kProtocolViolation || state == sqlstate::kFeatureNotSupported) co_await fatal(done.error());
       break;
     }
   }
@@ -51,6 +56,16 @@ Task<void> Session::serve() {
   }
 }
 
+namespace {
+
+// Types of messages that clients may send after start-up. Whoever sends another (a start-up packet begins with 0) would have
+// the session wait for a length that is none.
+bool known_type(std::string_view in) {
+  return in.empty() || std::string_view("QPBDECHSXdcfFp").find(in[0]) != std::string_view::npos;
+}
+
+}  // namespace
+
 Task<Status> Session::wait_for_message() {
   if (port_.input().size() >= wire::kHeaderBytes) co_return Status{};
   if (!skip_to_sync_ && !batch_unit_) flush_notifications();
@@ -58,7 +73,7 @@ Task<Status> Session::wait_for_message() {
   idle_ = true;
   if (port_.input().empty()) port_.shrink();
   Status filled;
-  while (filled && port_.input().size() < wire::kHeaderBytes) {
+  while (filled && port_.input().size() < wire::kHeaderBytes && known_type(port_.input().readable())) {
     if (!terminate_reason_.empty()) {
       idle_ = false;
       co_return fail(sqlstate::kAdminShutdown, terminate_reason_);
@@ -73,6 +88,10 @@ Task<Status> Session::wait_for_message() {
 Task<Status> Session::read_frame(wire::Header& header) {
   const uint32_t limit = identity_.keys ? wire::kMaxMessageBytes : wire::kMaxAuthBytes;
   while (true) {
+    if (!known_type(port_.input().readable())) {
+      const auto type = static_cast<unsigned char>(port_.input().readable()[0]);
+      co_return fail(sqlstate::kProtocolViolation, "invalid frontend message type " + std::to_string(type));
+    }
     const auto decoded = wire::decode_header(port_.input().readable(), limit);
     if (!decoded) co_return fail(decoded.error());
     if (*decoded) {
@@ -102,14 +121,16 @@ Task<Status> Session::dispatch(const wire::Header& header) {
       if (!text) co_return fail(text.error());
       std::string sql(*text);
       port_.input().consume(whole);
-      if (skip_to_sync_) co_return Status{};
-      if (batch_unit_ || implicit_block_) co_await finish_batch();   // as in PostgreSQL a simple query ends an unfinished batch
-      co_return co_await simple_query(std::move(sql));
+      co_return co_await on_query(std::move(sql));
+    }
+    case 'E': {   // may start a COPY, which reads what comes behind it
+      const std::string held(body);
+      port_.input().consume(whole);
+      co_return co_await extended(header, held);
     }
     case 'P':
     case 'B':
     case 'D':
-    case 'E':
     case 'C':
     case 'H':
     case 'S':
@@ -161,6 +182,49 @@ void Session::send_notice(std::string_view severity, const Error& error) {
 void Session::send_ready() {
   port_.writer().ready_for_query(txn_->status());
   set_state(txn_->status() == 'I' ? "idle" : txn_->status() == 'T' ? "idle in transaction" : "idle in transaction (aborted)");
+}
+
+void Session::note_reported(std::string_view name, std::string_view value) {
+  reported_.insert_or_assign(std::string(name), std::string(value));
+  if (!name.ends_with("_encoding")) return;
+  const std::string& client = reported_["client_encoding"];
+  const std::string& server = reported_["server_encoding"];
+  verify_utf8_ = client == "UTF8" || server == "UTF8";
+  encodings_known_ = check_encodings().has_value();
+}
+
+// In any other encoding the keys would be hashed in bytes that are not the unit's.
+Status Session::check_encodings() const {
+  for (const std::string_view name : {"client_encoding", "server_encoding"}) {
+    const auto found = reported_.find(name);
+    if (found == reported_.end() || found->second.empty() || found->second == "UTF8" || found->second == "SQL_ASCII") continue;
+    return fail(sqlstate::kFeatureNotSupported, std::string(name) + " \"" + found->second + "\" is not supported", {}, "Use UTF8.");
+  }
+  return {};
+}
+
+Status Session::check_text(std::string_view text) const { return verify_utf8_ ? check_utf8(text) : Status{}; }
+
+void Session::report_changed_settings() {
+  if (settings_ == reported_settings_ && !reported_in_block_) return;
+  const bool block = txn_->in_block();
+  const backend::UnitConnection* source = nullptr;
+  for (const auto& participant : txn_->participants()) {
+    const backend::UnitConnection* connection = participant->connection.get();
+    const bool knows = block ? participant->in_block : connection->applied() == settings_;
+    if (knows && !connection->broken() && (source == nullptr || connection->unit() == node_.home())) source = connection;
+  }
+  if (source == nullptr) return;   // the next statement's unit tells
+  reported_settings_ = settings_;
+  if (!block) reported_in_block_ = false;
+  for (const std::string_view name : {"application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "IntervalStyle",
+                                      "is_superuser", "session_authorization", "standard_conforming_strings", "TimeZone"}) {
+    const auto now = source->parameters().find(name);
+    const auto told = reported_.find(name);
+    if (now == source->parameters().end() || (told != reported_.end() && told->second == now->second)) continue;
+    note_reported(name, now->second);
+    port_.writer().parameter_status(name, now->second);
+  }
 }
 
 void Session::set_state(std::string_view state, std::string_view statement) {
@@ -321,7 +385,10 @@ Task<Status> Session::learn_session_values(backend::UnitConnection* connection) 
 
 exec::RelayHooks Session::make_hooks() {
   exec::RelayHooks hooks;
-  hooks.parameter_changed = [this](std::string_view name, std::string_view value) { reported_.insert_or_assign(std::string(name), std::string(value)); };
+  hooks.parameter_changed = [this](std::string_view name, std::string_view value) {
+    note_reported(name, value);
+    reported_in_block_ = reported_in_block_ || txn_->in_block();
+  };
   hooks.logical_names = [this](wire::ErrorFields& fields) { logical_names(fields); };
   return hooks;
 }

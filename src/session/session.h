@@ -88,6 +88,7 @@ class Session final : public placement::UnitRunner {
   Task<Result<auth::PassThroughKeys>> scram(const std::string& role, auth::Verifier verifier, bool may_log_in);
   Task<Status> open_session(const wire::StartupPacket& packet);
   Status startup_settings(const wire::StartupPacket& packet, backend::Settings::Map& settings);
+  Status check_encodings() const;
   void handle_cancel(const wire::StartupPacket& packet);
   const AccessRule* matching_rule(const std::string& database, const std::string& role) const;
 
@@ -102,6 +103,10 @@ class Session final : public placement::UnitRunner {
   void send_ready();
   void send_notice(std::string_view severity, const Error& error);
   void flush_notifications();
+  // The reported settings as a unit has them now, where no reply that the client saw has told (ROLLBACK, RESET, DISCARD).
+  void report_changed_settings();
+  void note_reported(std::string_view name, std::string_view value);
+  Status check_text(std::string_view text) const;      // 22021: not valid in the encoding
   void set_state(std::string_view state, std::string_view statement = {});
   void note_latency(int64_t microseconds, std::string_view sql);
   Task<Result<catalog::SnapshotPtr>> snapshot();
@@ -113,6 +118,8 @@ class Session final : public placement::UnitRunner {
   Task<void> settle_cancels();
 
   // --- simple_query.cpp ---
+  Task<Status> on_query(std::string sql);
+  Task<Status> join_batch_to_query();                  // an unfinished extended batch and a simple query are one transaction
   Task<Status> simple_query(std::string sql);
   Task<Result<PlannedTextPtr>> plan_text(std::string_view sql);
   PlannedTextPtr cached_plan(std::string_view sql);    // null: plan_text() has to plan
@@ -188,6 +195,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> on_close(std::string_view body);
   Task<Status> on_sync();
   Task<void> finish_batch();
+  void settle_parses(bool failed);                     // which statements of the batch exist
   Task<Result<std::optional<wire::RowDescription>>> columns_of(SharedStatement& statement);
   Task<Status> on_flush();
   Task<Status> drain();                                // what is queued on units is sent and answered
@@ -197,7 +205,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
   void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement, bool visible);
-  void local_reply(std::string bytes);                 // at this place of the client's stream
+  bool local_reply(std::string bytes);                 // at this place of the client's stream; true: behind replies of a unit
   Task<Status> replan(Portal& portal);
 
   Node& node_;
@@ -210,6 +218,9 @@ class Session final : public placement::UnitRunner {
   std::unique_ptr<txn::Transaction> txn_;
   backend::SettingsPtr settings_, base_settings_;      // base: what start-up asked for, target of RESET
   std::map<std::string, std::string, std::less<>> reported_;   // ParameterStatus as the client knows it
+  backend::SettingsPtr reported_settings_;             // those that reported_ was last compared with
+  bool reported_in_block_ = false;                     // a reported setting changed in the block: its end may undo it
+  bool verify_utf8_ = true, encodings_known_ = true;
   std::vector<std::string> search_path_;
   std::string default_isolation_ = "read committed";
   bool standard_conforming_strings_ = true;
@@ -227,6 +238,7 @@ class Session final : public placement::UnitRunner {
   std::map<std::string, Portal, std::less<>> portals_;
   std::map<std::string, UnitId, std::less<>> cursors_;
   std::vector<std::string> unverified_;                // parsed in this batch, not yet seen by a unit
+  std::vector<std::string> queued_parses_;             // their ParseComplete waits behind replies of a unit
   bool skip_to_sync_ = false;
   bool implicit_block_ = false;                        // opened by begin_implicit or by a batch over several units
   std::optional<UnitId> batch_unit_;                   // extended batch: the unit with queued messages

@@ -1,5 +1,7 @@
 // The simple query protocol: a string of statements, run one after another; several of them without BEGIN are one
 // transaction, as in PostgreSQL (documentation 55.2.2.1).
+#include <algorithm>
+
 #include "base/log.h"
 #include "distsql/distsql.h"
 #include "session/outcome.h"
@@ -46,6 +48,65 @@ Task<Result<PlannedTextPtr>> Session::plan_text(std::string_view sql) {
   if (text->uses_template) cache.insert(template_.text, template_.hash, context, text, bytes);
   else if (sql.size() <= 64 * 1024) cache.insert(std::string(sql), text_hash, context, text, bytes);
   co_return text;
+}
+
+Task<Status> Session::on_query(std::string sql) {
+  if (skip_to_sync_) co_return Status{};
+  if (!encodings_known_) co_return check_encodings();
+  const bool batch = batch_unit_ || implicit_block_ || !unverified_.empty() ||
+                     std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+  if (batch) {
+    if (auto joined = co_await join_batch_to_query(); !joined) {
+      if (skip_to_sync_) co_return Status{};
+      if (joined.error().sqlstate != kTold) send_error(joined.error());
+      txn_->fail_block();
+      co_return co_await end_of_simple();
+    }
+  }
+  if (auto valid = check_text(sql); !valid) {
+    send_error(valid.error());
+    txn_->fail_block();
+    co_return co_await end_of_simple();
+  }
+  co_return co_await simple_query(std::move(sql));
+}
+
+// As in PostgreSQL what the batch has done so far commits or rolls back with the query; a batch that has failed makes the
+// query skipped, since only a Sync ends it.
+Task<Status> Session::join_batch_to_query() {
+  if (auto drained = co_await drain(); !drained) {
+    co_await extended_error(drained);
+    co_return drained;
+  }
+  settle_parses(false);
+  const bool open = std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+  if (!open) co_return Status{};
+  if (auto opened = co_await begin_implicit(); !opened) co_return opened;
+  for (size_t i = 0; i < txn_->participants().size(); ++i) {
+    txn::Participant& participant = *txn_->participants()[i];
+    if (!participant.unsynced) continue;
+    participant.connection->writer().sync();
+    participant.connection->expect(backend::Expected::Kind::kSync, false);
+    participant.unsynced = false;
+    if (auto synced = co_await relay(participant); !synced) co_return synced;
+  }
+  co_return Status{};
+}
+
+// A statement exists when the client was told ParseComplete: drivers go by that.
+void Session::settle_parses(bool failed) {
+  for (const auto& participant : txn_->participants()) {
+    for (size_t skipped = participant->connection->take_skipped_parses(); skipped > 0 && !queued_parses_.empty(); --skipped) {
+      prepared_.erase(queued_parses_.back());
+      queued_parses_.pop_back();
+    }
+  }
+  queued_parses_.clear();
+  for (const std::string& name : unverified_) {
+    const auto found = prepared_.find(name);
+    if (found != prepared_.end() && !failed) found->second->validated = true;
+  }
+  unverified_.clear();
 }
 
 Task<Status> Session::simple_query(std::string sql) {
@@ -116,7 +177,11 @@ Task<Status> Session::end_of_simple() {
     auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
   }
-  if (!txn_->in_block()) txn_->release_participants();
+  report_changed_settings();
+  if (!txn_->in_block()) {
+    portals_.clear();
+    txn_->release_participants();
+  }
   flush_notifications();
   send_ready();
   co_return co_await port_.flush();

@@ -5,6 +5,7 @@
 
 #include "base/access_rule.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "session/session.h"
 
 namespace decan::session {
@@ -15,9 +16,6 @@ constexpr std::string_view kReported[] = {
     "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby",
     "integer_datetimes", "IntervalStyle", "is_superuser", "server_encoding", "server_version", "session_authorization",
     "standard_conforming_strings", "TimeZone"};
-// Encodings in which a byte below 0x80 is always ASCII: only these can be scanned for quotes.
-constexpr std::string_view kUnsafeEncodings[] = {"big5", "gbk", "gb18030", "johab", "shift_jis_2004", "sjis", "shift_jis", "uhc",
-                                                 "mskanji", "windows936", "windows949", "windows950", "win936", "win949", "win950", "win932", "windows932", "shiftjis"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -160,7 +158,9 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   for (const auto& [name, value] : packet.parameters) {
     if (name.starts_with("_pq_.")) unknown_options.push_back(name);
   }
-  if (newer || !unknown_options.empty()) port_.writer().negotiate_protocol(packet.protocol >= wire::kProtocol32 ? 2 : 0, unknown_options);
+  if (newer || !unknown_options.empty()) {
+    port_.writer().negotiate_protocol(packet.protocol >= wire::kProtocol32 ? wire::kProtocol32 : wire::kProtocol30, unknown_options);
+  }
   entry_ = node_.registry.add(this, &loop_, packet.protocol >= wire::kProtocol32 ? 32 : 4);
   entry_->address = port_.stream().peer_address();
   entry_->role = role;
@@ -282,12 +282,12 @@ Status Session::startup_settings(const wire::StartupPacket& packet, backend::Set
   }
   for (const auto& [name, value] : wanted) {
     const std::string key = lower(name);
-    const std::string encoding = lower(value);
     if (key == "client_encoding") {
-      if (std::ranges::find(kUnsafeEncodings, encoding) != std::end(kUnsafeEncodings)) {
+      if (is_unsupported_encoding(value)) {
         return fail(sqlstate::kFeatureNotSupported, "client_encoding \"" + value + "\" is not supported", {}, "Use UTF8.");
       }
-      if (encoding == "utf8" || encoding == "utf-8" || encoding == "unicode") continue;   // what units are opened with
+      const std::string bare = bare_encoding_name(value);
+      if (bare == "utf8" || bare == "unicode") continue;   // what units are opened with
     }
     if (key == "role" || key == "session_authorization") {
       settings[key == "role" ? "role" : "session authorization"] = set_config_sql(key, value);
@@ -312,13 +312,15 @@ Task<Status> Session::open_session(const wire::StartupPacket& packet) {
   auto current = co_await node_.catalogs.current(loop_, identity_.database);
   if (!current) co_return fail(current.error());
   snapshot_ = *current;
+  for (const std::string_view name : kReported) {
+    if (const auto value = connection->parameters().find(name); value != connection->parameters().end()) note_reported(name, value->second);
+  }
+  if (auto allowed = check_encodings(); !allowed) co_return allowed;
   port_.writer().authentication(0);
   for (const std::string_view name : kReported) {
-    const auto value = connection->parameters().find(name);
-    if (value == connection->parameters().end()) continue;
-    reported_[std::string(name)] = value->second;
-    port_.writer().parameter_status(name, value->second);
+    if (const auto value = reported_.find(name); value != reported_.end()) port_.writer().parameter_status(name, value->second);
   }
+  reported_settings_ = settings_;
   txn_->release_participants();
   port_.writer().backend_key(entry_->pid, entry_->key);
   hooks_ = make_hooks();

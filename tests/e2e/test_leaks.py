@@ -43,7 +43,7 @@ LEAVES = {
     "timeouts": ["SET statement_timeout = '1ms'", "SET lock_timeout = '1ms'"],
     "idle timeout": ["SET idle_in_transaction_session_timeout = '1ms'"],
     "application name": ["SET application_name = 'client A'"],
-    "encodings": ["SET client_encoding = 'LATIN1'", "SET standard_conforming_strings = off", "SET bytea_output = 'escape'"],
+    "encodings": ["SET client_encoding = 'SQL_ASCII'", "SET standard_conforming_strings = off", "SET bytea_output = 'escape'"],
     "datestyle": ["SET DateStyle = 'German'"],
     "prepared": ["PREPARE leak AS SELECT 'from A'", "EXECUTE leak"],
     "prepared on a unit": ["PREPARE leak (int) AS SELECT v FROM {t} WHERE k = $1", "EXECUTE leak (5)"],
