@@ -1,5 +1,7 @@
 #include "exec/scatter.h"
 
+#include "async/gather.h"
+
 #include <algorithm>
 #include <charconv>
 
@@ -37,7 +39,7 @@ class Scatter {
     }
     Status done = co_await answer();
     // Whatever happened, every connection is read to its ReadyForQuery, or it is broken.
-    if (!done || failed()) cancel_rest();
+    if (!done || failed()) co_await cancel_rest();
     for (Source& source : sources_) {
       if (auto drained = co_await drain(source); !drained && done) done = drained;
     }
@@ -64,13 +66,21 @@ class Scatter {
     return std::ranges::any_of(sources_, [](const Source& source) { return source.error.has_value(); });
   }
 
-  // Units that still work for a statement that has failed elsewhere are asked to stop.
-  void cancel_rest() {
+  // Units that still work for a statement that has failed elsewhere are asked to stop. The requests have reached their units when
+  // this returns: one that came late would hit whoever uses the connection next.
+  Task<void> cancel_rest() {
+    std::vector<Task<bool>> requests;
     for (const Source& source : sources_) {
       UnitConnection& unit = *source.fragment.connection;
       if (source.complete || unit.broken()) continue;
-      loop_.spawn(UnitConnection::cancel(loop_, unit.record(), unit.pid(), unit.cancel_key()));
+      requests.push_back(cancelled(loop_, unit));
     }
+    (void)co_await async::gather(loop_, std::move(requests));
+  }
+
+  static Task<bool> cancelled(async::Loop& loop, UnitConnection& unit) {
+    co_await UnitConnection::cancel(loop, unit.record(), unit.pid(), unit.cancel_key());
+    co_return true;
   }
 
   // Reads until a row is at hand (its body is returned; consume_frame is due), or nullopt at the end of the rows.

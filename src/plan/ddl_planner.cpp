@@ -373,8 +373,8 @@ void DdlPlanner::drop() {
   std::vector<const Relation*> relations;
   bool temp = false;
   for (const Tree& object : tree_.list("objects")) {
-    std::vector<std::string> names = object.strings(object.is("List") ? "items" : "names");
-    if (object.is("ObjectWithArgs") || object.is("TypeName") || object.is("String")) names.clear();
+    std::vector<std::string> names;   // functions, types and schemas have none
+    if (object.is("List")) names = object.strings("items");
     if (kOfTables.contains(type) && !names.empty()) names.pop_back();
     const auto* temps = input_.context->temp_relations;
     if (names.size() == 1 && temps != nullptr && std::ranges::find(*temps, names[0]) != temps->end()) {

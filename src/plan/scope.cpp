@@ -499,9 +499,12 @@ std::optional<ColumnId> Scope::origin(const ColumnId& id) const {
   return (*columns)[id.index].column;
 }
 
+// A column that seems to come from itself (a whole-row reference read as a column) has no base.
+constexpr int kMaxOriginDepth = 256;
+
 const catalog::Column* Scope::base_column(const ColumnId& id) const {
   std::optional<ColumnId> at = id;
-  while (at) {
+  for (int depth = 0; at && depth < kMaxOriginDepth; ++depth) {
     if (at->source->kind == Source::Kind::kRelation) {
       if (at->source->relation == nullptr || at->index >= at->source->relation->columns.size()) return nullptr;
       return &at->source->relation->columns[at->index];

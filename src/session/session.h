@@ -176,6 +176,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> catalog_changed();
   Task<Status> learn_temp_relations();
   Task<Status> end_of_temp();
+  Task<Status> relearn_session_values();
   Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
   void send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
                  std::string_view tag, bool with_description);
@@ -229,6 +230,7 @@ class Session final : public placement::UnitRunner {
   catalog::SnapshotPtr snapshot_;
   uint64_t snapshot_changes_ = 0;                      // Catalogs::changes() when snapshot_ was taken
   std::vector<std::string> temp_relations_;
+  bool values_dirty_ = false;                          // a SET in the open block: its end may take it back
   bool temp_touched_ = false;                          // in the open transaction: its end may take them away
   bool catalog_dirty_ = false;                         // DDL in the block: refresh when it ends
   bool settings_dirty_ = false;                        // something may have changed settings behind our back

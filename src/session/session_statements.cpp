@@ -124,10 +124,19 @@ Task<Status> Session::commit_block(const plan::Plan& plan) {
     }
   }
   if (auto temp = co_await end_of_temp(); !temp) co_return temp;
+  if (auto learned = co_await relearn_session_values(); !learned) co_return learned;
   if (!committed) co_return committed;
   if (plan.chain) txn_->begin(options, settings_);
   complete("COMMIT");
   co_return Status{};
+}
+
+// SET LOCAL, and any SET of a block that was rolled back, are over: what planning depends on is asked again.
+Task<Status> Session::relearn_session_values() {
+  if (!std::exchange(values_dirty_, false)) co_return Status{};
+  auto participant = co_await join(node_.home(), false);
+  if (!participant) co_return fail(participant.error());
+  co_return co_await learn_session_values((*participant)->connection.get());
 }
 
 // ON COMMIT DROP, and a rolled back CREATE TEMP TABLE.
@@ -160,6 +169,7 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
     block_snapshot_.reset();
   }
   if (auto temp = co_await end_of_temp(); !temp) co_return temp;
+  if (auto learned = co_await relearn_session_values(); !learned) co_return learned;
   if (plan.chain) txn_->begin(options, settings_);
   complete("ROLLBACK");
   co_return Status{};
@@ -226,6 +236,8 @@ Task<Status> Session::set_statement(Call& call) {
     }
     txn_->remember_local(statement);
   }
+  if (block) values_dirty_ = true;
+  if (name.starts_with("session characteristics")) co_return co_await adopt_settings(*first);   // sets default_transaction_*
   if (local) co_return co_await after_settings_changed(name, first->connection.get());
   backend::Settings::Map map = settings_->statements();
   if (reset && name.empty()) {
