@@ -42,7 +42,9 @@ Options read_options(const Tree& tree) {
     const std::string value = arg.constant();
     if (name == "format") {
       const std::string format = lower(value);
-      out.spec.format = format == "csv" ? CopySpec::Format::kCsv : format == "binary" ? CopySpec::Format::kBinary : CopySpec::Format::kText;
+      out.spec.format = format == "csv"      ? CopySpec::Format::kCsv
+                        : format == "binary" ? CopySpec::Format::kBinary
+                                             : CopySpec::Format::kText;
     } else if (name == "delimiter" && value.size() == 1) {
       out.spec.delimiter = value[0];
       delimiter = true;
@@ -61,7 +63,8 @@ Options read_options(const Tree& tree) {
       const std::string encoding = lower(value);
       out.encoding = encoding != "utf8" && encoding != "utf-8";
     } else if (name == "force_null" || name == "force_not_null") {
-      for (const Tree& column : arg.is("List") ? arg.list("items") : std::vector<Tree>{}) out.forced_columns.push_back(column.constant());
+      for (const Tree& column : arg.is("List") ? arg.list("items") : std::vector<Tree>{})
+        out.forced_columns.push_back(column.constant());
       if (!arg.is("List")) out.forced_columns.emplace_back("*");
     }
   }
@@ -73,7 +76,8 @@ Options read_options(const Tree& tree) {
 }
 
 // Columns of the data, in order; nullopt when a name is unknown (the unit gives the error).
-std::optional<std::vector<const catalog::Column*>> data_columns(const Tree& tree, const catalog::Relation& relation) {
+std::optional<std::vector<const catalog::Column*>> data_columns(const Tree& tree,
+                                                                const catalog::Relation& relation) {
   std::vector<const catalog::Column*> out;
   const auto names = tree.strings("attlist");
   for (const std::string& name : names) {
@@ -95,16 +99,23 @@ void route_to(const catalog::Relation* relation, const UtilityInput& input, Plan
   out.routing.to = out.routing.unit == home ? RouteTo::kHome : RouteTo::kUnit;
 }
 
-bool check_key(const Options& options, const catalog::Relation& relation, CopySpec& spec, const std::vector<const catalog::Column*>& columns, Plan& out) {
+bool check_key(const Options& options, const catalog::Relation& relation, CopySpec& spec,
+               const std::vector<const catalog::Column*>& columns, Plan& out) {
   for (const int16_t key : relation.key_attnums) {
-    const auto found = std::ranges::find(columns, key, [](const catalog::Column* column) { return column->attnum; });
+    const auto found =
+        std::ranges::find(columns, key, [](const catalog::Column* column) { return column->attnum; });
     if (found == columns.end()) {
-      refuse(out, "COPY into the sharded table \"" + relation.name + "\" needs its sharding key among the columns", "Name the key column in the column list.");
+      refuse(out,
+             "COPY into the sharded table \"" + relation.name + "\" needs its sharding key among the columns",
+             "Name the key column in the column list.");
       return false;
     }
     const auto forced = [&](const std::string& name) { return name == "*" || name == (*found)->name; };
     if (std::ranges::any_of(options.forced_columns, forced) || options.encoding) {
-      refuse(out, "FORCE_NULL, FORCE_NOT_NULL and ENCODING are not supported for the sharding key of \"" + relation.name + "\"", "Use the client's encoding and leave the options out.");
+      refuse(out,
+             "FORCE_NULL, FORCE_NOT_NULL and ENCODING are not supported for the sharding key of \"" +
+                 relation.name + "\"",
+             "Use the client's encoding and leave the options out.");
       return false;
     }
     spec.key_fields.push_back(static_cast<uint32_t>(found - columns.begin()));
@@ -112,15 +123,22 @@ bool check_key(const Options& options, const catalog::Relation& relation, CopySp
   return true;
 }
 
-bool check_broadcast(const catalog::Relation& relation, const std::vector<const catalog::Column*>& columns, Plan& out) {
+bool check_broadcast(const catalog::Relation& relation, const std::vector<const catalog::Column*>& columns,
+                     Plan& out) {
   if (relation.has_row_triggers) {
-    refuse(out, "the triggers of the broadcast table \"" + relation.name + "\" may store another value on every unit", "Load the table before its triggers are created.");
+    refuse(
+        out,
+        "the triggers of the broadcast table \"" + relation.name + "\" may store another value on every unit",
+        "Load the table before its triggers are created.");
     return false;
   }
   for (const catalog::Column& column : relation.columns) {
     if (std::ranges::find(columns, &column) != columns.end()) continue;
     if (!column.default_is_volatile && !column.is_identity) continue;
-    refuse(out, "the default of column \"" + column.name + "\" of the broadcast table \"" + relation.name + "\" may give another value on every unit", "Give the column in the data.");
+    refuse(out,
+           "the default of column \"" + column.name + "\" of the broadcast table \"" + relation.name +
+               "\" may give another value on every unit",
+           "Give the column in the data.");
     return false;
   }
   return true;
@@ -164,13 +182,17 @@ std::string_view option_text(const UtilityInput& input) {
   while (true) {
     const Token token = lexer.next();
     if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kFail) return {};
-    const auto is = [&](const Token& t, std::string_view word) { return lower(std::string(input.sql.substr(t.begin, t.end - t.begin))) == word; };
-    if (previous.end != 0 && is(previous, "to") && (is(token, "stdout") || is(token, "stdin"))) return input.sql.substr(token.end, range.end - token.end);
+    const auto is = [&](const Token& t, std::string_view word) {
+      return lower(std::string(input.sql.substr(t.begin, t.end - t.begin))) == word;
+    };
+    if (previous.end != 0 && is(previous, "to") && (is(token, "stdout") || is(token, "stdin")))
+      return input.sql.substr(token.end, range.end - token.end);
     previous = token;
   }
 }
 
-void copy_table_out(const UtilityInput& input, const catalog::Relation* relation, Options options, Plan& out) {
+void copy_table_out(const UtilityInput& input, const catalog::Relation* relation, Options options,
+                    Plan& out) {
   out.action = Action::kCopyOut;
   if (relation == nullptr || relation->placement == Placement::kSingle) {
     route_to(relation, input, out);
@@ -192,8 +214,10 @@ void copy_table_out(const UtilityInput& input, const catalog::Relation* relation
     list += (list.empty() ? "" : ", ") + sql::quote_identifier(column->name);
   }
   // A partitioned table can not be copied itself.
-  spec.unit_sql = "COPY (SELECT " + list + " FROM " + sql::quote_identifier(relation->schema) + "." + sql::quote_identifier(relation->name) +
-                  " WHERE " + guard_conjunct(input.context->catalog->epoch) + ") TO STDOUT" + std::string(option_text(input));
+  spec.unit_sql = "COPY (SELECT " + list + " FROM " + sql::quote_identifier(relation->schema) + "." +
+                  sql::quote_identifier(relation->name) + " WHERE " +
+                  guard_conjunct(input.context->catalog->epoch) + ") TO STDOUT" +
+                  std::string(option_text(input));
   out.routing.to = RouteTo::kAllUnits;
   out.routing.group = relation->group;
   out.whole_text = {TextPiece{{}, {}, spec.unit_sql, nullptr, false}};
@@ -206,7 +230,8 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
   sql::Lexer lexer(input.sql.substr(0, range.end), input.context->standard_conforming_strings, range.begin);
   sql::Range query_range;
   int depth = 0;
-  for (Token token = lexer.next(); token.kind != TokenKind::kEnd && token.kind != TokenKind::kFail; token = lexer.next()) {
+  for (Token token = lexer.next(); token.kind != TokenKind::kEnd && token.kind != TokenKind::kFail;
+       token = lexer.next()) {
     const char c = token.kind == TokenKind::kPunctuation ? input.sql[token.begin] : ' ';
     if (c == '(' && depth++ == 0) query_range.begin = token.end;
     if (c == ')' && --depth == 0) {
@@ -218,7 +243,8 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
     return refuse(out, "this form of COPY is not supported", "");
   options.spec.query = std::string(input.sql.substr(query_range.begin, query_range.bytes()));
   const SourceText source(input.sql, nullptr, input.base());
-  const QueryInput query{input.statement->query, query_range, range, input.parameter_types};
+  const QueryInput query{input.statement->query, input.statement->tree, query_range, range,
+                         input.parameter_types};
   QueryPlanner planner(query, source, *input.context);
   planner.plan(out);
   if (out.action == Action::kScatter) {
@@ -227,9 +253,11 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
       return refuse(out, "COPY of a query that merges rows of several storage units is not supported",
                     "Leave ORDER BY, LIMIT and aggregates out, or restrict the query to one sharding key.");
     out.merge.reset();
-    options.spec.unit_sql = render_text(out.fragment_text, input.alone ? input.sql : input.own_text(), nullptr, std::nullopt);
+    options.spec.unit_sql =
+        render_text(out.fragment_text, input.alone ? input.sql : input.own_text(), nullptr, std::nullopt);
   } else if (out.action != Action::kRoute) {
-    if (out.action != Action::kRefuse) refuse(out, "COPY of a write over several storage units is not supported", "Run the write by itself.");
+    if (out.action != Action::kRefuse)
+      refuse(out, "COPY of a write over several storage units is not supported", "Run the write by itself.");
     return;
   }
   out.action = Action::kCopyOut;
@@ -245,7 +273,9 @@ void plan_copy(const UtilityInput& input, Plan& out) {
   out.tag = "COPY";
   if (tree.flag("is_program") || !tree.str("filename").empty()) {
     out.action = Action::kRefuse;
-    out.refusal = Error{std::string(sqlstate::kInsufficientPrivilege), "COPY with a server-side file or program is not allowed", {},
+    out.refusal = Error{std::string(sqlstate::kInsufficientPrivilege),
+                        "COPY with a server-side file or program is not allowed",
+                        {},
                         "Use COPY FROM STDIN or COPY TO STDOUT, in psql \\copy."};
     return;
   }
@@ -255,11 +285,16 @@ void plan_copy(const UtilityInput& input, Plan& out) {
   const std::string schema = relation_tree.str("schemaname");
   const std::string name = relation_tree.str("relname");
   const auto* temps = input.context->temp_relations;
-  const bool temp = schema == "pg_temp" || (schema.empty() && temps != nullptr && std::ranges::find(*temps, name) != temps->end());
+  const bool temp = schema == "pg_temp" ||
+                    (schema.empty() && temps != nullptr && std::ranges::find(*temps, name) != temps->end());
   out.effects.uses_temp = temp;
-  const catalog::Relation* relation = temp ? nullptr : input.context->catalog->find(schema, name, input.context->search_path);
+  const catalog::Relation* relation =
+      temp ? nullptr : input.context->catalog->find(schema, name, input.context->search_path);
   if (relation != nullptr && !relation->hides_sharded.empty())
-    return refuse(out, "view \"" + name + "\" reads the sharded table \"" + relation->hides_sharded + "\" and would see one unit's rows only", "Copy the sharded table itself.");
+    return refuse(out,
+                  "view \"" + name + "\" reads the sharded table \"" + relation->hides_sharded +
+                      "\" and would see one unit's rows only",
+                  "Copy the sharded table itself.");
   if (tree.flag("is_from")) {
     copy_in(input, relation, std::move(options), out);
   } else {

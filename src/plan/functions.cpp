@@ -39,15 +39,17 @@ bool is_session_advisory_lock(std::string_view name) {
 }
 
 bool must_run_on_home(std::string_view name) {
-  return is_sequence_function(name) || name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") ||
-         name.starts_with("lo_") || contains({"loread", "lowrite", "pg_notify", "setseed", "pg_export_snapshot"}, name);
+  return is_sequence_function(name) || name.starts_with("pg_advisory_") ||
+         name.starts_with("pg_try_advisory_") || name.starts_with("lo_") ||
+         contains({"loread", "lowrite", "pg_notify", "setseed", "pg_export_snapshot"}, name);
 }
 
 bool reads_session_value(std::string_view name) {
   return name.starts_with("txid_") || name.starts_with("pg_current_xact_id") ||
-         contains({"currval", "lastval", "pg_backend_pid", "pg_current_snapshot", "pg_export_snapshot", "setseed",
-                   "pg_my_temp_schema", "pg_trigger_depth", "inet_server_addr", "inet_server_port"},
-                  name);
+         contains(
+             {"currval", "lastval", "pg_backend_pid", "pg_current_snapshot", "pg_export_snapshot", "setseed",
+              "pg_my_temp_schema", "pg_trigger_depth", "inet_server_addr", "inet_server_port"},
+             name);
 }
 
 }  // namespace decan::plan

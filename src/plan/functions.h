@@ -1,5 +1,5 @@
-// What the planner knows of functions by their name. A parse tree does not tell an aggregate from a plain function, so over
-// several units only functions of known nature are accepted. Pure.
+// What the planner knows of functions by their name. A parse tree does not tell an aggregate from a plain
+// function, so over several units only functions of known nature are accepted. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 namespace decan::plan {
 
 enum class FunctionClass : uint8_t {
-  kPure,          // immutable, or stable with the same answer on every unit of a session
-  kVolatile,      // evaluated per row, no effect: random(), gen_random_uuid(), clock_timestamp()
-  kNow,           // the transaction's or statement's time: differs between units by clock and start
+  kPure,      // immutable, or stable with the same answer on every unit of a session
+  kVolatile,  // evaluated per row, no effect: random(), gen_random_uuid(), clock_timestamp()
+  kNow,       // the transaction's or statement's time: differs between units by clock and start
   kAggregate,
   kWindow,
   kSetReturning,  // pure, many rows
@@ -23,9 +23,10 @@ enum class FunctionClass : uint8_t {
 FunctionClass classify_function(const std::vector<std::string>& names);
 
 // Special built-in functions, by name.
-bool is_sequence_function(std::string_view name);          // nextval, setval, currval, lastval
-bool is_session_advisory_lock(std::string_view name);      // held until the session ends or unlocks
-bool must_run_on_home(std::string_view name);              // advisory locks, notify, large objects, sequences, …: one place for all
-bool reads_session_value(std::string_view name);           // currval, lastval, pg_backend_pid, transaction ids, …
+bool is_sequence_function(std::string_view name);      // nextval, setval, currval, lastval
+bool is_session_advisory_lock(std::string_view name);  // held until the session ends or unlocks
+bool must_run_on_home(
+    std::string_view name);  // advisory locks, notify, large objects, sequences, …: one place for all
+bool reads_session_value(std::string_view name);  // currval, lastval, pg_backend_pid, transaction ids, …
 
 }  // namespace decan::plan

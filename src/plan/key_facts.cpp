@@ -41,7 +41,8 @@ std::optional<ColumnId> FactFinder::key_column(const Level& level, const Expr& e
   const auto id = scope_.resolve(level, expr);
   if (!id) return std::nullopt;
   const catalog::Column* column = scope_.base_column(*id);
-  if (column == nullptr || column->collation >= kFirstUserOid || column->type >= kFirstUserOid) return std::nullopt;
+  if (column == nullptr || column->collation >= kFirstUserOid || column->type >= kFirstUserOid)
+    return std::nullopt;
   type = column->type;
   return id;
 }
@@ -69,7 +70,8 @@ void FactFinder::from_row_operator(const Level& level, const Expr& expr, Facts& 
 }
 
 void FactFinder::from_operator(const Level& level, const Expr& expr, Facts& out) const {
-  if (expr.args.size() < 2 || expr.args[0] == nullptr || expr.args[1] == nullptr || !is_equality(expr)) return;
+  if (expr.args.size() < 2 || expr.args[0] == nullptr || expr.args[1] == nullptr || !is_equality(expr))
+    return;
   Oid type = 0;
   if (expr.op == OperatorKind::kIn || expr.op == OperatorKind::kAny) {
     const auto column = key_column(level, *expr.args[0], type);
@@ -130,8 +132,10 @@ void FactFinder::from_condition(const Level& level, const Expr* expr, Facts& out
   } else if (expr->kind == ExprKind::kOperator) {
     from_operator(level, *expr, out);
   } else if (expr->kind == ExprKind::kSubquery && expr->subquery_kind == sql::SubqueryKind::kAny &&
-             is_equality(*expr) == !expr->names.empty() && expr->args.size() == 1 && expr->args[0] != nullptr) {
-    // x IN (SELECT y …): a row that passes has x = y for some row of the sub-query, whose own facts hold for y.
+             is_equality(*expr) == !expr->names.empty() && expr->args.size() == 1 &&
+             expr->args[0] != nullptr) {
+    // x IN (SELECT y …): a row that passes has x = y for some row of the sub-query, whose own facts hold for
+    // y.
     for (const Level* child : level.children) {
       if (child->sublink != expr) continue;
       const auto columns = scope_.outputs(*child);
@@ -150,9 +154,10 @@ void FactFinder::from_condition(const Level& level, const Expr* expr, Facts& out
   }
 }
 
-// The column `name` of one side of a join: of its only source that has it, or of the leftmost one when inner and left joins
-// have merged the others into it.
-std::optional<ColumnId> FactFinder::using_column(const Level& level, const FromItem& side, std::string_view name) const {
+// The column `name` of one side of a join: of its only source that has it, or of the leftmost one when inner
+// and left joins have merged the others into it.
+std::optional<ColumnId> FactFinder::using_column(const Level& level, const FromItem& side,
+                                                 std::string_view name) const {
   std::optional<ColumnId> out;
   size_t matches = 0;
   for (const Source* source : level.sources) {
@@ -247,7 +252,8 @@ void FactFinder::on_path(const Level& level, const FromItem& item, const FromIte
   if (item.kind == FromKind::kSample) return on_path(level, *item.left, wanted, out);
   if (item.kind != FromKind::kJoin) return;
   const bool in_left = contains(*item.left, wanted);
-  const bool nullable = (item.join == JoinType::kLeft && !in_left) || (item.join == JoinType::kRight && in_left);
+  const bool nullable =
+      (item.join == JoinType::kLeft && !in_left) || (item.join == JoinType::kRight && in_left);
   if (item.join == JoinType::kInner) inner(level, item, out);
   if (nullable) {
     const Facts on = facts_on(level, item);
@@ -272,8 +278,10 @@ Facts FactFinder::facts_for(const Source& source) const {
 // Whether a condition on a column that the query passes on may be applied to its rows beforehand.
 bool FactFinder::passes_conditions_down(const Level& level) const {
   const sql::Query& query = *level.query;
-  if (query.kind != QueryKind::kSelect || query.limit != nullptr || query.offset != nullptr || query.locking) return false;
-  if (!query.distinct_on.empty() || query.grouping_sets || !query.windows.empty() || level.recursive) return false;
+  if (query.kind != QueryKind::kSelect || query.limit != nullptr || query.offset != nullptr || query.locking)
+    return false;
+  if (!query.distinct_on.empty() || query.grouping_sets || !query.windows.empty() || level.recursive)
+    return false;
   bool windows = false;
   for (const auto& target : query.targets)
     walk(target.expr, [&](const Expr& expr) { windows = windows || expr.has_window; });
@@ -283,7 +291,8 @@ bool FactFinder::passes_conditions_down(const Level& level) const {
 // WHERE x IN (SELECT y …): only rows with y = x matter.
 void FactFinder::membership(const Level& level, Facts& out) const {
   const Expr& sublink = *level.sublink;
-  if (sublink.subquery_kind != sql::SubqueryKind::kAny || (!sublink.names.empty() && !is_equality(sublink))) return;
+  if (sublink.subquery_kind != sql::SubqueryKind::kAny || (!sublink.names.empty() && !is_equality(sublink)))
+    return;
   if (sublink.args.size() != 1 || sublink.args[0] == nullptr || !passes_conditions_down(level)) return;
   const Expr* where = level.parent->query->where;
   const bool conjunct = where == &sublink || (where != nullptr && where->kind == ExprKind::kAnd &&
@@ -352,9 +361,9 @@ Closure::Closure(const Facts& facts) {
     const auto uncertain = [](const KeyCondition& c) {
       return std::ranges::any_of(c.any_of, [](const ValueRef& v) { return v.uncertain; });
     };
-    const bool better = known != conditions_.end() &&
-                        (std::pair(uncertain(*fact.values), width(*fact.values)) <
-                         std::pair(uncertain(known->second), width(known->second)));
+    const bool better =
+        known != conditions_.end() && (std::pair(uncertain(*fact.values), width(*fact.values)) <
+                                       std::pair(uncertain(known->second), width(known->second)));
     if (known == conditions_.end() || better) conditions_[group] = *fact.values;
   }
 }

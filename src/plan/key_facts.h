@@ -1,6 +1,6 @@
-// What the conditions of a statement say about key columns: equality with values and with each other. The rules for outer
-// joins and sub-queries decide which condition may be used to leave out rows of which table without changing the answer;
-// they are argued in README.md of this module.
+// What the conditions of a statement say about key columns: equality with values and with each other. The
+// rules for outer joins and sub-queries decide which condition may be used to leave out rows of which table
+// without changing the answer; they are argued in README.md of this module.
 #pragma once
 
 #include <map>
@@ -23,7 +23,8 @@ Oid cast_type(const sql::TypeRef& type);
 class ValueReader {
  public:
   ValueReader(const SourceText& source, std::span<const Oid> parameter_types, const Scope& scope);
-  // The value as one that is compared with a column of type `type`; nullopt when it can not be used for routing.
+  // The value as one that is compared with a column of type `type`; nullopt when it can not be used for
+  // routing.
   std::optional<ValueRef> comparand(const sql::Expr& expr, Oid type) const;
   // The value as one that is assigned to such a column (INSERT, UPDATE), which converts differently.
   std::optional<ValueRef> assigned(const sql::Expr& expr, const catalog::Column& column) const;
@@ -50,8 +51,8 @@ class ValueReader {
 // One usable fact.
 struct Fact {
   ColumnId column;
-  std::optional<ColumnId> equals;     // another column …
-  std::optional<KeyCondition> values; // … or values
+  std::optional<ColumnId> equals;      // another column …
+  std::optional<KeyCondition> values;  // … or values
 };
 using Facts = std::vector<Fact>;
 
@@ -73,7 +74,8 @@ class FactFinder {
   void from_operator(const Level& level, const sql::Expr& expr, Facts& out) const;
   void from_row_operator(const Level& level, const sql::Expr& expr, Facts& out) const;
   std::optional<Fact> from_or(const Level& level, const sql::Expr& expr) const;
-  std::optional<ColumnId> using_column(const Level& level, const sql::FromItem& side, std::string_view name) const;
+  std::optional<ColumnId> using_column(const Level& level, const sql::FromItem& side,
+                                       std::string_view name) const;
   void membership(const Level& level, Facts& out) const;
   void from_using(const Level& level, const sql::FromItem& join, Facts& out) const;
   void inner(const Level& level, const sql::FromItem& item, Facts& out) const;

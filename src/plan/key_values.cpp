@@ -16,19 +16,22 @@ namespace type = catalog::type;
 constexpr Oid kUnknownType = 705;
 
 constexpr std::pair<std::string_view, Oid> kTypeNames[] = {
-    {"bool", type::kBool},       {"bytea", type::kBytea},         {"date", type::kDate},
-    {"int2", type::kInt2},       {"int4", type::kInt4},           {"int8", type::kInt8},
-    {"numeric", type::kNumeric}, {"text", type::kText},           {"timestamp", type::kTimestamp},
-    {"timestamptz", type::kTimestamptz}, {"uuid", type::kUuid},   {"varchar", type::kVarchar},
-    {"bpchar", type::kBpchar},   {"time", type::kTime},           {"float8", type::kFloat8},
-    {"float4", type::kFloat4},   {"name", type::kName},           {"oid", type::kOid},
+    {"bool", type::kBool},           {"bytea", type::kBytea},
+    {"date", type::kDate},           {"int2", type::kInt2},
+    {"int4", type::kInt4},           {"int8", type::kInt8},
+    {"numeric", type::kNumeric},     {"text", type::kText},
+    {"timestamp", type::kTimestamp}, {"timestamptz", type::kTimestamptz},
+    {"uuid", type::kUuid},           {"varchar", type::kVarchar},
+    {"bpchar", type::kBpchar},       {"time", type::kTime},
+    {"float8", type::kFloat8},       {"float4", type::kFloat4},
+    {"name", type::kName},           {"oid", type::kOid},
 };
 
 // Array type OIDs of the key types (pg_type.dat).
 constexpr std::pair<Oid, Oid> kArrayElements[] = {
-    {1000, type::kBool},  {1001, type::kBytea},     {1005, type::kInt2},        {1007, type::kInt4},
-    {1016, type::kInt8},  {1009, type::kText},      {1015, type::kVarchar},     {1014, type::kBpchar},
-    {1182, type::kDate},  {1115, type::kTimestamp}, {1185, type::kTimestamptz}, {1231, type::kNumeric},
+    {1000, type::kBool}, {1001, type::kBytea},     {1005, type::kInt2},        {1007, type::kInt4},
+    {1016, type::kInt8}, {1009, type::kText},      {1015, type::kVarchar},     {1014, type::kBpchar},
+    {1182, type::kDate}, {1115, type::kTimestamp}, {1185, type::kTimestamptz}, {1231, type::kNumeric},
     {2951, type::kUuid},
 };
 
@@ -38,7 +41,9 @@ Oid named_type(const sql::TypeRef& ref) {
   return found == std::end(kTypeNames) ? 0 : found->second;
 }
 
-bool is_integer(Oid oid) { return type_family(oid) == type::kInt8; }
+bool is_integer(Oid oid) {
+  return type_family(oid) == type::kInt8;
+}
 
 }  // namespace
 
@@ -48,7 +53,9 @@ Oid type_family(Oid oid) {
   return oid;
 }
 
-Oid cast_type(const sql::TypeRef& ref) { return ref.is_array ? 0 : named_type(ref); }
+Oid cast_type(const sql::TypeRef& ref) {
+  return ref.is_array ? 0 : named_type(ref);
+}
 
 ValueReader::ValueReader(const SourceText& source, std::span<const Oid> parameter_types, const Scope& scope)
     : source_(source), parameter_types_(parameter_types), scope_(scope) {
@@ -61,8 +68,8 @@ Oid ValueReader::declared(int32_t number) const {
   return parameter_types_[index] == kUnknownType ? 0 : parameter_types_[index];
 }
 
-// Where a parameter has no declared type, PostgreSQL takes it from the parameter's first use. All uses are noted, so that a
-// parameter with one kind of use has a certain type.
+// Where a parameter has no declared type, PostgreSQL takes it from the parameter's first use. All uses are
+// noted, so that a parameter with one kind of use has a certain type.
 void ValueReader::note_uses(const Scope& scope) {
   for (const Level& level : scope.levels()) {
     std::map<const Expr*, Oid> assigned;
@@ -84,19 +91,24 @@ void ValueReader::note_assignments(const Level& level, std::map<const Expr*, Oid
     return write.sources.empty() || !write.sources[0]->is_write_target ? nullptr : write.sources[0]->relation;
   };
   if (const auto* relation = target_of(level)) {
-    const auto& sets = level.query->kind == sql::QueryKind::kUpdate ? level.query->targets : level.query->conflict_set;
+    const auto& sets =
+        level.query->kind == sql::QueryKind::kUpdate ? level.query->targets : level.query->conflict_set;
     for (const auto& target : sets) {
-      if (target.expr != nullptr && !target.indirection) out[target.expr] = column_type(*relation, target.name);
+      if (target.expr != nullptr && !target.indirection)
+        out[target.expr] = column_type(*relation, target.name);
     }
   }
-  if (level.query->kind != sql::QueryKind::kValues || level.parent == nullptr || level.parent->query->source != level.query) return;
+  if (level.query->kind != sql::QueryKind::kValues || level.parent == nullptr ||
+      level.parent->query->source != level.query)
+    return;
   const auto* relation = target_of(*level.parent);
   if (relation == nullptr) return;
   const auto& columns = level.parent->query->columns;
   for (const auto& row : level.query->rows) {
     for (size_t i = 0; i < row.size(); ++i) {
       if (!columns.empty() && i < columns.size()) out[row[i]] = column_type(*relation, columns[i].name);
-      if (columns.empty() && i < relation->columns.size()) out[row[i]] = type_family(relation->columns[i].type);
+      if (columns.empty() && i < relation->columns.size())
+        out[row[i]] = type_family(relation->columns[i].type);
     }
   }
 }
@@ -118,7 +130,8 @@ void ValueReader::note_uses(const Level& level, const Expr& expr, Oid context) {
     if (expr.kind == ExprKind::kCast) {
       inner = type_family(cast_type(expr.type));
     } else if (expr.kind == ExprKind::kOperator && expr.names.size() == 1 && expr.names[0] == "=") {
-      // = and IN: the type of the column on the other side; = ANY($1) is told apart by the parameter being an array.
+      // = and IN: the type of the column on the other side; = ANY($1) is told apart by the parameter being an
+      // array.
       inner = i == 0 ? (expr.args.size() == 2 ? column_type(expr.args[1]) : 0) : column_type(expr.args[0]);
     } else if (expr.kind == ExprKind::kRow) {
       inner = context;
@@ -191,8 +204,9 @@ std::optional<ValueRef> ValueReader::parameter(const Expr& expr, Oid key_type, O
   ref.type = cast;
   const auto uses = uses_.find(expr.parameter);
   const Oid family = type_family(key_type);
-  ref.uncertain = uses == uses_.end() || uses->second.empty() ||
-                  (uses->second.size() > 1 && std::ranges::any_of(uses->second, [&](Oid use) { return use != family; }));
+  ref.uncertain =
+      uses == uses_.end() || uses->second.empty() ||
+      (uses->second.size() > 1 && std::ranges::any_of(uses->second, [&](Oid use) { return use != family; }));
   return ref;
 }
 
@@ -212,7 +226,8 @@ std::optional<ValueRef> ValueReader::comparand(const Expr& expr, Oid type) const
 std::optional<ValueRef> ValueReader::assigned(const Expr& expr, const catalog::Column& column) const {
   auto value = comparand(expr, column.type);
   if (!value || value->is_null) return value;
-  // varchar(n), numeric(p,s), timestamp(p) may change the value: resolve() compares it with what the modifier allows.
+  // varchar(n), numeric(p,s), timestamp(p) may change the value: resolve() compares it with what the modifier
+  // allows.
   return value;
 }
 
@@ -261,7 +276,8 @@ std::optional<KeyCondition> ValueReader::any_array(const Expr& expr, Oid type) c
     const Oid given = declared(inner->parameter);
     if (given != 0) {
       const auto* found = std::ranges::find(kArrayElements, given, &std::pair<Oid, Oid>::first);
-      if (found == std::end(kArrayElements) || type_family(found->second) != type_family(type)) return std::nullopt;
+      if (found == std::end(kArrayElements) || type_family(found->second) != type_family(type))
+        return std::nullopt;
       out.declared_type = found->second;
     } else {
       // Without a type it must have this one use, which gives it the key's array type.

@@ -18,14 +18,16 @@ constexpr std::string_view kCast = "::pg_catalog.timestamptz)";
 
 class Finder {
  public:
-  Finder(const Scope& scope, const SourceText& source, bool conforming) : scope_(scope), source_(source), conforming_(conforming) {}
+  Finder(const Scope& scope, const SourceText& source, bool conforming)
+      : scope_(scope), source_(source), conforming_(conforming) {}
 
   NowCalls run() {
     for (const Level& level : scope_.levels()) {
       for (const Expr* expr : expressions_of(*level.query)) visit(level, *expr, false);
     }
     std::ranges::sort(out_.calls, {}, [](const NowCall& call) { return call.range.begin; });
-    const auto repeated = std::ranges::unique(out_.calls, {}, [](const NowCall& call) { return call.range.begin; });
+    const auto repeated =
+        std::ranges::unique(out_.calls, {}, [](const NowCall& call) { return call.range.begin; });
     out_.calls.erase(repeated.begin(), repeated.end());
     return std::move(out_);
   }
@@ -38,7 +40,8 @@ class Finder {
       if (kind == FunctionClass::kNow) add_call(expr);
       if (expr.names.back() == "age" && expr.args.size() == 1) out_.obstacle = "age() with one argument";
       timeless = false;
-    } else if (expr.kind == ExprKind::kSqlValue && expr.sql_value >= SqlValue::kCurrentDate && expr.sql_value <= SqlValue::kLocalTimestampN) {
+    } else if (expr.kind == ExprKind::kSqlValue && expr.sql_value >= SqlValue::kCurrentDate &&
+               expr.sql_value <= SqlValue::kLocalTimestampN) {
       add_sql_value(expr);
     } else if (expr.kind == ExprKind::kLiteral) {
       if (!timeless && expr.literal == sql::LiteralType::kString) add_literal(expr);
@@ -47,7 +50,9 @@ class Finder {
     } else if (expr.kind == ExprKind::kCast) {
       timeless = !expr.type.name.starts_with("time") && expr.type.name != "date";
     } else if (expr.kind == ExprKind::kOperator) {
-      timeless = expr.op == sql::OperatorKind::kLike || std::ranges::any_of(expr.args, [&](const Expr* arg) { return is_timeless_column(level, arg); });
+      timeless = expr.op == sql::OperatorKind::kLike || std::ranges::any_of(expr.args, [&](const Expr* arg) {
+                   return is_timeless_column(level, arg);
+                 });
     } else if (expr.kind != ExprKind::kArray && expr.kind != ExprKind::kRow) {
       timeless = false;
     }
@@ -95,11 +100,20 @@ class Finder {
   void add_sql_value(const Expr& expr) {
     std::string cast;
     switch (expr.sql_value) {
-      case SqlValue::kCurrentTimestamp: break;
-      case SqlValue::kCurrentDate: cast = "::pg_catalog.date)"; break;
-      case SqlValue::kCurrentTime: cast = "::pg_catalog.timetz)"; break;
-      case SqlValue::kLocalTime: cast = "::pg_catalog.time)"; break;
-      case SqlValue::kLocalTimestamp: cast = "::pg_catalog.timestamp)"; break;
+      case SqlValue::kCurrentTimestamp:
+        break;
+      case SqlValue::kCurrentDate:
+        cast = "::pg_catalog.date)";
+        break;
+      case SqlValue::kCurrentTime:
+        cast = "::pg_catalog.timetz)";
+        break;
+      case SqlValue::kLocalTime:
+        cast = "::pg_catalog.time)";
+        break;
+      case SqlValue::kLocalTimestamp:
+        cast = "::pg_catalog.timestamp)";
+        break;
       default:
         out_.obstacle = "CURRENT_TIMESTAMP with a precision";
         return;
@@ -135,7 +149,9 @@ bool is_clock_word(std::string_view text) {
   text.remove_prefix(first);
   for (const std::string_view word : {"now", "today", "tomorrow", "yesterday"}) {
     if (text.size() < word.size()) continue;
-    const bool same = std::ranges::equal(text.substr(0, word.size()), word, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; });
+    const bool same = std::ranges::equal(text.substr(0, word.size()), word, [](char a, char b) {
+      return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
+    });
     if (!same) continue;
     if (text.size() == word.size()) return true;
     const char next = text[word.size()];
@@ -144,7 +160,8 @@ bool is_clock_word(std::string_view text) {
   }
   // The word may also stand behind a time ("10:00 tomorrow").
   const size_t space = text.find_first_of(" \t\n\r\f\v,");
-  return space != std::string_view::npos && text[0] >= '0' && text[0] <= '9' && is_clock_word(text.substr(space + 1));
+  return space != std::string_view::npos && text[0] >= '0' && text[0] <= '9' &&
+         is_clock_word(text.substr(space + 1));
 }
 
 NowCalls find_now_calls(const Scope& scope, const SourceText& source, bool conforming_strings) {

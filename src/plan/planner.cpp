@@ -11,7 +11,8 @@ namespace {
 
 uint32_t highest_parameter(const sql::Tree& tree) {
   int64_t highest = 0;
-  for (const sql::Tree& parameter : tree.all("ParamRef")) highest = std::max(highest, parameter.num("number"));
+  for (const sql::Tree& parameter : tree.all("ParamRef"))
+    highest = std::max(highest, parameter.num("number"));
   return static_cast<uint32_t>(highest);
 }
 
@@ -29,7 +30,7 @@ struct Request {
   const sql::Template* tpl = nullptr;
   std::span<const Oid> parameter_types;
   const Context* context = nullptr;
-  bool alone = true;   // the only statement of the text
+  bool alone = true;  // the only statement of the text
 };
 
 void plan_query(const UtilityInput& input, const Request& request, Plan& out) {
@@ -44,7 +45,7 @@ void plan_query(const UtilityInput& input, const Request& request, Plan& out) {
   }
   const sql::Range range = input.range();
   const uint32_t base = input.base();
-  const QueryInput query_input{&query, range, range, request.parameter_types};
+  const QueryInput query_input{&query, input.statement->tree, range, range, request.parameter_types};
   const Plan blank = out;
   for (const sql::Template* tpl : {request.tpl, static_cast<const sql::Template*>(nullptr)}) {
     out = blank;
@@ -70,7 +71,8 @@ PlanPtr plan_one(const sql::Statement& statement, const Request& request) {
   }
   if (sql::take_unknown_field_used()) {
     out->action = Action::kRefuse;
-    out->refusal = Error{std::string(sqlstate::kInternalError), "the planner misread a " + statement.tree.kind()};
+    out->refusal =
+        Error{std::string(sqlstate::kInternalError), "the planner misread a " + statement.tree.kind()};
   }
   return out;
 }
@@ -78,10 +80,11 @@ PlanPtr plan_one(const sql::Statement& statement, const Request& request) {
 }  // namespace
 
 Result<std::vector<PlannedStatement>> plan_statements(std::string_view sql, const sql::Template* tpl,
-                                                      std::span<const Oid> parameter_types, const Context& context,
-                                                      uint32_t* position_out) {
+                                                      std::span<const Oid> parameter_types,
+                                                      const Context& context, uint32_t* position_out) {
   if (!context.standard_conforming_strings && has_backslash_string(sql))
-    return fail(sqlstate::kFeatureNotSupported, "backslashes in strings are not supported while standard_conforming_strings is off", {},
+    return fail(sqlstate::kFeatureNotSupported,
+                "backslashes in strings are not supported while standard_conforming_strings is off", {},
                 "Write such strings as E'…', or set standard_conforming_strings to on.");
   auto parsed = sql::parse(sql, position_out);
   if (!parsed) return fail(parsed.error());

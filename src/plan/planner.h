@@ -15,10 +15,11 @@ namespace decan::plan {
 // What besides its text decides what a statement means.
 struct Context {
   catalog::SnapshotPtr catalog;
-  std::vector<std::string> search_path;   // expanded
+  std::vector<std::string> search_path;  // expanded
   std::string role;
   bool standard_conforming_strings = true;
-  const std::vector<std::string>* temp_relations = nullptr;  // names of the session's temporary relations (on home)
+  const std::vector<std::string>* temp_relations =
+      nullptr;  // names of the session's temporary relations (on home)
 };
 
 struct PlannedStatement {
@@ -26,46 +27,49 @@ struct PlannedStatement {
   uint32_t offset = 0, bytes = 0;  // its text within the whole string, without the trailing ';'
 };
 
-// Parses and plans a string of statements. An Error means that nothing can be planned at all (42601 with the position
-// in `position_out`, from 1, in characters, 0 when unknown). What is understood but can not be done exactly comes back as a
-// plan with Action::kRefuse. `parameter_types` are those of a Parse message (0 = unspecified).
-// `tpl` may be null; when given (one statement, literals lifted) the plan refers to its literals by ordinal.
+// Parses and plans a string of statements. An Error means that nothing can be planned at all (42601 with the
+// position in `position_out`, from 1, in characters, 0 when unknown). What is understood but can not be done
+// exactly comes back as a plan with Action::kRefuse. `parameter_types` are those of a Parse message (0 =
+// unspecified). `tpl` may be null; when given (one statement, literals lifted) the plan refers to its
+// literals by ordinal.
 Result<std::vector<PlannedStatement>> plan_statements(std::string_view sql, const sql::Template* tpl,
-                                                      std::span<const Oid> parameter_types, const Context& context,
-                                                      uint32_t* position_out);
+                                                      std::span<const Oid> parameter_types,
+                                                      const Context& context, uint32_t* position_out);
 
 // A bound parameter as it came from the client.
 struct ParameterValue {
   bool is_null = false;
   bool is_binary = false;
-  Oid type = 0;                 // declared or described; 0 unknown
+  Oid type = 0;  // declared or described; 0 unknown
   std::string_view bytes;
 };
 
 // The values of one execution.
 struct Values {
-  std::string_view sql;                        // the string that was planned if it holds one statement, else the own text
-  const sql::Template* tpl = nullptr;          // ignored for plans with exact_text
+  std::string_view sql;  // the string that was planned if it holds one statement, else the own text
+  const sql::Template* tpl = nullptr;  // ignored for plans with exact_text
   std::span<const ParameterValue> parameters;
-  // Start of the transaction as PostgreSQL would show it in ISO form with a zone, "2026-11-20 11:05:00.123456+00". Needed when
-  // Plan::needs_now and several units are addressed.
+  // Start of the transaction as PostgreSQL would show it in ISO form with a zone, "2026-11-20
+  // 11:05:00.123456+00". Needed when Plan::needs_now and several units are addressed.
   std::string_view now = {};
 };
 
 struct UnitTarget {
   UnitId unit;
-  std::optional<BucketId> bucket;       // set when exactly one bucket of this unit is addressed
-  std::vector<uint32_t> insert_rows;    // kInsertRows: which rows
+  std::optional<BucketId> bucket;     // set when exactly one bucket of this unit is addressed
+  std::vector<uint32_t> insert_rows;  // kInsertRows: which rows
 };
 
-// Routes one execution. Empty targets: the condition can not be true for any bucket (e.g. key = NULL); then the statement
-// runs on any one unit, where it finds nothing. kAnyUnit gives empty targets, too. Errors: those of an invalid key literal (22P02 …) are not raised here, since
-// the server may evaluate in another order: such statements go to every unit; but INSERT rows whose key is unknown
-// to us raise 0A000 with a hint.
+// Routes one execution. Empty targets: the condition can not be true for any bucket (e.g. key = NULL); then
+// the statement runs on any one unit, where it finds nothing. kAnyUnit gives empty targets, too. Errors:
+// those of an invalid key literal (22P02 …) are not raised here, since the server may evaluate in another
+// order: such statements go to every unit; but INSERT rows whose key is unknown to us raise 0A000 with a
+// hint.
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
 
-// The text to send to a target. One target: the whole statement, whose answer is the answer, leaves named for a single bucket.
-// Several: the fragment for kScatter, whose rows are to be merged; INSERT rows picked; the guarded statement otherwise.
+// The text to send to a target. One target: the whole statement, whose answer is the answer, leaves named for
+// a single bucket. Several: the fragment for kScatter, whose rows are to be merged; INSERT rows picked; the
+// guarded statement otherwise.
 std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count);
 
 }  // namespace decan::plan

@@ -18,7 +18,9 @@ Outcome run(Arguments... arguments) {
   return testing::plan_and_run(arguments...);
 }
 
-ParameterValue text_value(std::string_view bytes, Oid type = 0) { return {false, false, type, bytes}; }
+ParameterValue text_value(std::string_view bytes, Oid type = 0) {
+  return {false, false, type, bytes};
+}
 
 // The bucket is taken from the plan: where a key hashes to is the catalog's test.
 std::string leaf(const Outcome& r, const std::string& table) {
@@ -31,35 +33,52 @@ struct LeafCase {
 
 TEST(Route, PointStatementsNameTheLeaf) {
   const std::vector<LeafCase> cases = {
-      {"select * from orders where customer_id = 5", "orders", "select * from % AS \"orders\" where customer_id = 5"},
+      {"select * from orders where customer_id = 5", "orders",
+       "select * from % AS \"orders\" where customer_id = 5"},
       {"SELECT o.total FROM public.orders o WHERE 5 = o.customer_id AND total > 1.5", "orders",
        "SELECT o.total FROM % o WHERE 5 = o.customer_id AND total > 1.5"},
-      {"select count(*), max(total) from orders where customer_id = 5 /* it's */ group by note -- x", "orders",
-       "select count(*), max(total) from % AS \"orders\" where customer_id = 5 /* it's */ group by note -- x"},
-      {"select 1 from orders where customer_id='5'", "orders", "select 1 from % AS \"orders\" where customer_id='5'"},
+      {"select count(*), max(total) from orders where customer_id = 5 /* it's */ group by note -- x",
+       "orders",
+       "select count(*), max(total) from % AS \"orders\" where customer_id = 5 /* it's */ group by note -- "
+       "x"},
+      {"select 1 from orders where customer_id='5'", "orders",
+       "select 1 from % AS \"orders\" where customer_id='5'"},
       {"select 1 from orders where customer_id = '5'::bigint and note = 'a'", "orders",
        "select 1 from % AS \"orders\" where customer_id = '5'::bigint and note = 'a'"},
-      {"select 1 from orders where customer_id = -7", "orders", "select 1 from % AS \"orders\" where customer_id = -7"},
-      {"select 1 from orders where customer_id in (5)", "orders", "select 1 from % AS \"orders\" where customer_id in (5)"},
-      {"select 1 from orders where customer_id = any('{5}')", "orders", "select 1 from % AS \"orders\" where customer_id = any('{5}')"},
-      {"select 1 from orders where customer_id = any(array[5])", "orders", "select 1 from % AS \"orders\" where customer_id = any(array[5])"},
+      {"select 1 from orders where customer_id = -7", "orders",
+       "select 1 from % AS \"orders\" where customer_id = -7"},
+      {"select 1 from orders where customer_id in (5)", "orders",
+       "select 1 from % AS \"orders\" where customer_id in (5)"},
+      {"select 1 from orders where customer_id = any('{5}')", "orders",
+       "select 1 from % AS \"orders\" where customer_id = any('{5}')"},
+      {"select 1 from orders where customer_id = any(array[5])", "orders",
+       "select 1 from % AS \"orders\" where customer_id = any(array[5])"},
       {"update orders set total = total + 1 where customer_id = 5 and order_id = 3", "orders",
        "update % AS \"orders\" set total = total + 1 where customer_id = 5 and order_id = 3"},
-      {"delete from orders where customer_id = 5 returning *", "orders", "delete from % AS \"orders\" where customer_id = 5 returning *"},
-      {"insert into orders values (1, 5, 2.5, 'x', now())", "orders", "insert into % AS \"orders\" values (1, 5, 2.5, 'x', now())"},
+      {"delete from orders where customer_id = 5 returning *", "orders",
+       "delete from % AS \"orders\" where customer_id = 5 returning *"},
+      {"insert into orders values (1, 5, 2.5, 'x', now())", "orders",
+       "insert into % AS \"orders\" values (1, 5, 2.5, 'x', now())"},
       {"insert into orders as o (customer_id, total) values (5, 1) on conflict do nothing", "orders",
        "insert into % as o (customer_id, total) values (5, 1) on conflict do nothing"},
-      {"select * from orders where customer_id = 5 for update", "orders", "select * from % AS \"orders\" where customer_id = 5 for update"},
-      {"select * from orders where (customer_id, order_id) = (5, 6)", "orders", "select * from % AS \"orders\" where (customer_id, order_id) = (5, 6)"},
-      {"select row_number() over (order by total) from orders where customer_id = 5 limit 3 offset 1", "orders",
-       "select row_number() over (order by total) from % AS \"orders\" where customer_id = 5 limit 3 offset 1"},
+      {"select * from orders where customer_id = 5 for update", "orders",
+       "select * from % AS \"orders\" where customer_id = 5 for update"},
+      {"select * from orders where (customer_id, order_id) = (5, 6)", "orders",
+       "select * from % AS \"orders\" where (customer_id, order_id) = (5, 6)"},
+      {"select row_number() over (order by total) from orders where customer_id = 5 limit 3 offset 1",
+       "orders",
+       "select row_number() over (order by total) from % AS \"orders\" where customer_id = 5 limit 3 offset "
+       "1"},
       {"with o as (select * from orders where customer_id = 5) select sum(total) from o", "orders",
        "with o as (select * from % AS \"orders\" where customer_id = 5) select sum(total) from o"},
-      {"select * from (select * from orders) q where customer_id = 5", "orders", "select * from (select * from % AS \"orders\") q where customer_id = 5"},
+      {"select * from (select * from orders) q where customer_id = 5", "orders",
+       "select * from (select * from % AS \"orders\") q where customer_id = 5"},
       {"select * from events where id = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "events",
        "select * from % AS \"events\" where id = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"},
-      {"select * from pairs where a = 1 and b = 'x'", "pairs", "select * from % AS \"pairs\" where a = 1 and b = 'x'"},
-      {"select * from daily where day = '2024-02-29'", "daily", "select * from % AS \"daily\" where day = '2024-02-29'"},
+      {"select * from pairs where a = 1 and b = 'x'", "pairs",
+       "select * from % AS \"pairs\" where a = 1 and b = 'x'"},
+      {"select * from daily where day = '2024-02-29'", "daily",
+       "select * from % AS \"daily\" where day = '2024-02-29'"},
       {"select * from orders o join countries c on c.code = o.note where o.customer_id = 5", "orders",
        "select * from % o join countries c on c.code = o.note where o.customer_id = 5"},
   };
@@ -76,18 +95,23 @@ TEST(Route, PointStatementsNameTheLeaf) {
 }
 
 TEST(Route, JoinsOnTheKeyNameEveryLeaf) {
-  const Outcome r = run("select * from customers c join orders o on o.customer_id = c.customer_id left join items i using (order_id) "
-                    "where c.customer_id = 9");
+  const Outcome r =
+      run("select * from customers c join orders o on o.customer_id = c.customer_id left join items i using "
+          "(order_id) "
+          "where c.customer_id = 9");
   // items is not tied to the key, so it is not on the bucket's unit alone.
   EXPECT_NE(r.error, "");
-  const Outcome tied = run("select * from customers c join orders o on o.customer_id = c.customer_id "
-                       "left join items i on i.customer_id = c.customer_id and i.order_id = o.order_id where c.customer_id = 9");
+  const Outcome tied =
+      run("select * from customers c join orders o on o.customer_id = c.customer_id "
+          "left join items i on i.customer_id = c.customer_id and i.order_id = o.order_id where "
+          "c.customer_id = 9");
   ASSERT_EQ(tied.error, "");
   ASSERT_EQ(tied.targets.size(), 1u);
   const std::string bucket = std::to_string(tied.targets[0].bucket.value().value);
-  EXPECT_EQ(tied.texts[0], "select * from decan_shard.customers_" + bucket + " c join decan_shard.orders_" + bucket +
-                               " o on o.customer_id = c.customer_id left join decan_shard.items_" + bucket +
-                               " i on i.customer_id = c.customer_id and i.order_id = o.order_id where c.customer_id = 9");
+  EXPECT_EQ(tied.texts[0],
+            "select * from decan_shard.customers_" + bucket + " c join decan_shard.orders_" + bucket +
+                " o on o.customer_id = c.customer_id left join decan_shard.items_" + bucket +
+                " i on i.customer_id = c.customer_id and i.order_id = o.order_id where c.customer_id = 9");
 }
 
 TEST(Route, FallsBackToTheParentWithTheEpochCheck) {
@@ -96,12 +120,16 @@ TEST(Route, FallsBackToTheParentWithTheEpochCheck) {
       {"select public.orders.total from orders where customer_id = 5",
        "select public.orders.total from orders where " + kGuard + " AND (customer_id = 5)"},
       {"select a.total from orders a, orders b where a.customer_id = 5 and b.customer_id = 5",
-       "select a.total from orders a, orders b where " + kGuard + " AND (a.customer_id = 5 and b.customer_id = 5)"},
+       "select a.total from orders a, orders b where " + kGuard +
+           " AND (a.customer_id = 5 and b.customer_id = 5)"},
       {"select o from orders o where customer_id = 5 order by 1 limit 1",
        "select o from orders o where " + kGuard + " AND (customer_id = 5) order by 1 limit 1"},
-      {"update guarded set v = 1 where id = 5 or id = 5 returning v", "update guarded set v = 1 where " + kGuard + " AND (id = 5 or id = 5) returning v"},
-      {"select * from (select * from guarded where id = 5) q", "select * from (select * from guarded where id = 5) q WHERE " + kGuard},
-      {"select v from guarded where id = 5 union all select 1", "select v from guarded where " + kGuard + " AND (id = 5) union all select 1 WHERE " + kGuard},
+      {"update guarded set v = 1 where id = 5 or id = 5 returning v",
+       "update guarded set v = 1 where " + kGuard + " AND (id = 5 or id = 5) returning v"},
+      {"select * from (select * from guarded where id = 5) q",
+       "select * from (select * from guarded where id = 5) q WHERE " + kGuard},
+      {"select v from guarded where id = 5 union all select 1",
+       "select v from guarded where " + kGuard + " AND (id = 5) union all select 1 WHERE " + kGuard},
   };
   for (const auto& [sql, expected] : cases) {
     const Outcome r = run(sql);
@@ -117,7 +145,8 @@ TEST(Route, TemplatesServeOtherLiterals) {
   sql::Template tpl;
   sql::scan_template(planned_sql, true, tpl);
   const auto plan = plan_statements(planned_sql, &tpl, {}, context, nullptr)->front().plan;
-  const std::string other = "select 'a', total from orders where customer_id = 123456 and note = 'a longer one'";
+  const std::string other =
+      "select 'a', total from orders where customer_id = 123456 and note = 'a longer one'";
   sql::Template other_tpl;
   sql::scan_template(other, true, other_tpl);
   ASSERT_EQ(tpl.text, other_tpl.text);
@@ -133,9 +162,12 @@ TEST(Route, ParametersInTextAndBinary) {
   const Outcome literal = run("select * from orders where customer_id = 5 and note = 'x'");
   const std::string binary("\0\0\0\0\0\0\0\5", 8);
   const std::string binary4("\0\0\0\5", 4);
-  for (const auto& [value, types] : std::vector<std::pair<ParameterValue, std::vector<Oid>>>{
-           {text_value("5"), {}}, {{false, true, 0, binary}, {}}, {{false, true, 20, binary}, {20}}, {{false, true, 23, binary4}, {23}},
-           {text_value(" 5 ", 23), {}}}) {
+  for (const auto& [value, types] :
+       std::vector<std::pair<ParameterValue, std::vector<Oid>>>{{text_value("5"), {}},
+                                                                {{false, true, 0, binary}, {}},
+                                                                {{false, true, 20, binary}, {20}},
+                                                                {{false, true, 23, binary4}, {23}},
+                                                                {text_value(" 5 ", 23), {}}}) {
     const Outcome r = run(sql, std::vector<ParameterValue>{value, text_value("x")}, types);
     ASSERT_EQ(r.error, "");
     ASSERT_EQ(r.targets.size(), 1u);
@@ -198,7 +230,8 @@ TEST(Route, AllBucketsOnOneUnit) {
 }
 
 TEST(Insert, RowsAreSplitByBucket) {
-  const std::string sql = "insert into orders (customer_id, total) values (1, 10), (2, 20), (3, 30), (4, 40) returning order_id";
+  const std::string sql =
+      "insert into orders (customer_id, total) values (1, 10), (2, 20), (3, 30), (4, 40) returning order_id";
   const Outcome r = run(sql);
   ASSERT_EQ(r.error, "");
   EXPECT_EQ(r.plan->action, Action::kInsertRows);
@@ -208,9 +241,11 @@ TEST(Insert, RowsAreSplitByBucket) {
     for (const uint32_t row : r.targets[i].insert_rows) {
       EXPECT_FALSE(seen[row]);
       seen[row] = true;
-      rows += (rows.empty() ? "(" : ", (") + std::to_string(row + 1) + ", " + std::to_string((row + 1) * 10) + ")";
+      rows += (rows.empty() ? "(" : ", (") + std::to_string(row + 1) + ", " + std::to_string((row + 1) * 10) +
+              ")";
     }
-    if (r.targets.size() > 1) EXPECT_EQ(r.texts[i], "insert into orders (customer_id, total) values " + rows + " returning order_id");
+    if (r.targets.size() > 1)
+      EXPECT_EQ(r.texts[i], "insert into orders (customer_id, total) values " + rows + " returning order_id");
   }
   EXPECT_EQ(std::count(seen.begin(), seen.end(), true), 4);
 }
@@ -266,7 +301,8 @@ TEST(Session, Statements) {
       {"copy orders from stdin", Action::kCopyIn, "COPY"},
       {"copy orders to stdout csv header", Action::kCopyOut, "COPY"},
       {"explain select * from orders where customer_id = 5", Action::kExplain, "EXPLAIN"},
-      {"select create_distributed_table('orders', 'customer_id', shard_count => 32)", Action::kAdmin, "SELECT"},
+      {"select create_distributed_table('orders', 'customer_id', shard_count => 32)", Action::kAdmin,
+       "SELECT"},
   };
   for (const Case& c : cases) {
     const Outcome r = run(c.sql);
@@ -282,9 +318,11 @@ TEST(Session, Details) {
   EXPECT_EQ(run("begin work").plan->transaction_options, "");
   EXPECT_TRUE(run("commit and chain").plan->chain);
   EXPECT_EQ(std::get<SetSpec>(run("set time zone 'UTC'").plan->detail).name, "timezone");
-  EXPECT_EQ(std::get<SetSpec>(run("SET SESSION AUTHORIZATION bob").plan->detail).name, "session authorization");
+  EXPECT_EQ(std::get<SetSpec>(run("SET SESSION AUTHORIZATION bob").plan->detail).name,
+            "session authorization");
   EXPECT_TRUE(std::get<SetSpec>(run("set work_mem to default").plan->detail).is_reset);
-  const auto prepared = std::get<PreparedSpec>(run("prepare p (int, varchar(10)) as select $1, $2").plan->detail);
+  const auto prepared =
+      std::get<PreparedSpec>(run("prepare p (int, varchar(10)) as select $1, $2").plan->detail);
   EXPECT_EQ(prepared.type_names, (std::vector<std::string>{"int", "varchar(10)"}));
   EXPECT_EQ(prepared.body, "select $1, $2");
   const auto executed = std::get<PreparedSpec>(run("execute p (1, 'it''s', null, -2)").plan->detail);
@@ -296,7 +334,9 @@ TEST(Session, Details) {
   EXPECT_TRUE(explain.analyze);
   EXPECT_EQ(explain.options, "(analyze, costs off)");
   EXPECT_EQ(explain.inner_sql, "select 1");
-  const auto admin = std::get<AdminCall>(run("select create_distributed_table('orders', 'customer_id', colocate_with => 'customers')").plan->detail);
+  const auto admin = std::get<AdminCall>(
+      run("select create_distributed_table('orders', 'customer_id', colocate_with => 'customers')")
+          .plan->detail);
   EXPECT_EQ(admin.arguments[2].first, "colocate_with");
   EXPECT_EQ(admin.arguments[2].second.constant, "customers");
 }
@@ -314,7 +354,8 @@ TEST(Statements, AreSplitWithTheirOffsets) {
   const Plan& plan = *(*planned)[1].plan;
   const auto targets = resolve(plan, {own, nullptr, {}});
   ASSERT_TRUE(targets && targets->size() == 1);
-  EXPECT_NE(render(plan, {own, nullptr, {}}, targets->front(), 1).find(" select * from decan_shard.orders_"), std::string::npos);
+  EXPECT_NE(render(plan, {own, nullptr, {}}, targets->front(), 1).find(" select * from decan_shard.orders_"),
+            std::string::npos);
   uint32_t position = 0;
   const auto wrong = plan_statements("select 1 frm t x", nullptr, {}, context, &position);
   ASSERT_FALSE(wrong);

@@ -15,7 +15,8 @@ using sql::QueryKind;
 namespace type = catalog::type;
 
 constexpr std::string_view kOneUnitHint =
-    "Restrict every sharded table to one key, or make the other tables broadcast with create_reference_table().";
+    "Restrict every sharded table to one key, or make the other tables broadcast with "
+    "create_reference_table().";
 
 // Types whose every text form can be converted here, so that one value means one bucket.
 bool always_routable(Oid oid) {
@@ -49,7 +50,8 @@ std::optional<UnitId> only_unit_of(const catalog::ShardGroup& group) {
 
 void refuse(Plan& out, std::string message, std::string hint, std::string detail) {
   out.action = Action::kRefuse;
-  out.refusal = Error{std::string(sqlstate::kFeatureNotSupported), std::move(message), std::move(detail), std::move(hint)};
+  out.refusal = Error{std::string(sqlstate::kFeatureNotSupported), std::move(message), std::move(detail),
+                      std::move(hint)};
 }
 
 QueryPlanner::QueryPlanner(const QueryInput& input, const SourceText& source, const Context& context)
@@ -61,7 +63,8 @@ QueryPlanner::QueryPlanner(const QueryInput& input, const SourceText& source, co
       scope_(query_, context),
       survey_(survey_of(scope_)),
       values_(source, input.parameter_types, scope_),
-      facts_(scope_, values_) {}
+      facts_(scope_, values_),
+      proof_(input.tree) {}
 
 void QueryPlanner::plan(Plan& out) {
   describe(out);
@@ -101,7 +104,9 @@ void QueryPlanner::describe(Plan& out) const {
 
 bool QueryPlanner::refuse_hidden(Plan& out) const {
   if (survey_.hidden_what.empty()) return false;
-  refuse(out, survey_.hidden_what + " reads the sharded table \"" + survey_.hidden_table + "\" and would see one unit's rows only",
+  refuse(out,
+         survey_.hidden_what + " reads the sharded table \"" + survey_.hidden_table +
+             "\" and would see one unit's rows only",
          "Query the sharded table itself.");
   return true;
 }
@@ -110,22 +115,29 @@ void QueryPlanner::decide(Plan& out) {
   if (refuse_hidden(out)) return;
   for (const Source* target : survey_.inner_writes) {
     if (target->relation != nullptr && target->relation->placement == Placement::kBroadcast)
-      return refuse(out, "a broadcast table can not be written in WITH", "Run the statements one by one in a transaction.");
+      return refuse(out, "a broadcast table can not be written in WITH",
+                    "Run the statements one by one in a transaction.");
   }
   const Source* target = survey_.write_target;
   const bool writes_known = target != nullptr && target->relation != nullptr;
   if (writes_known && target->relation->placement == Placement::kBroadcast) return plan_broadcast_write(out);
   if (survey_.sharded.empty()) return route_without_shards(out);
   if (query_.kind == QueryKind::kMerge)
-    return refuse(out, "MERGE with a sharded table is not supported", "Use INSERT … ON CONFLICT, UPDATE and DELETE.");
+    return refuse(out, "MERGE with a sharded table is not supported",
+                  "Use INSERT … ON CONFLICT, UPDATE and DELETE.");
   if (survey_.current_of)
-    return refuse(out, "WHERE CURRENT OF is not supported for sharded tables", "Restrict by the table's key instead.");
-  if (survey_.units.size() > 1 || (!survey_.home_function.empty() && !survey_.units.empty() && !survey_.units.contains(snapshot_.home)))
-    return refuse(out, "the statement joins a sharded table with tables that live on different storage units", std::string(kOneUnitHint));
+    return refuse(out, "WHERE CURRENT OF is not supported for sharded tables",
+                  "Restrict by the table's key instead.");
+  if (survey_.units.size() > 1 ||
+      (!survey_.home_function.empty() && !survey_.units.empty() && !survey_.units.contains(snapshot_.home)))
+    return refuse(out, "the statement joins a sharded table with tables that live on different storage units",
+                  std::string(kOneUnitHint));
   if (survey_.system_column == "tableoid")
-    return refuse(out, "the system column \"tableoid\" of a sharded table is not supported", "It would tell the bucket's partition, not the table.");
+    return refuse(out, "the system column \"tableoid\" of a sharded table is not supported",
+                  "It would tell the bucket's partition, not the table.");
   if (key_is_changed(out)) return;
-  if (writes_known && query_.kind == QueryKind::kInsert && target->relation->placement == Placement::kSharded) return plan_insert(out);
+  if (writes_known && query_.kind == QueryKind::kInsert && target->relation->placement == Placement::kSharded)
+    return plan_insert(out);
   if (route_by_key(out) || all_on_one_unit(out)) return;
   scatter(out);
 }
@@ -177,7 +189,9 @@ bool QueryPlanner::route_by_key(Plan& out) {
   std::vector<Routing::Pin> pins;
   for (const Source* source : survey_.sharded) {
     // The target of an INSERT inside WITH has no conditions of its own.
-    if (source->is_write_target && source->level->query->kind == QueryKind::kInsert && source->level != &scope_.top()) return false;
+    if (source->is_write_target && source->level->query->kind == QueryKind::kInsert &&
+        source->level != &scope_.top())
+      return false;
     auto pin = pin_of(*source);
     if (!pin) return false;
     if (std::ranges::find(pins, *pin) == pins.end()) pins.push_back(std::move(*pin));
@@ -200,9 +214,13 @@ void QueryPlanner::route_pins(Plan& out, std::vector<Routing::Pin> pins) {
   out.action = Action::kRoute;
   if (alone) make_leaf_text(out);
   // ONLY of a partitioned table finds nothing: it is right with leaves alone.
-  const bool whole = !names_only() && make_whole_text(out);
+  // One value that names its leaf needs no other text: where it matches nothing, the statement itself will
+  // do.
+  const bool leaf_is_enough = narrow && !out.leaf_text.empty();
+  const bool whole = !leaf_is_enough && !names_only() && make_whole_text(out);
   if (!whole && out.leaf_text.empty()) {
-    refuse(out, "the statement has a form that can not be checked against moving data", "Write the statement without outer parentheses, VALUES and ONLY.");
+    refuse(out, "the statement has a form that can not be checked against moving data",
+           "Write the statement without outer parentheses, VALUES and ONLY.");
     return;
   }
   out.explain_reason = "every sharded table is restricted to one key";
@@ -249,7 +267,9 @@ bool QueryPlanner::key_is_changed(Plan& out) const {
         const auto column = key_column_of(*source, key);
         if (!column || source->relation->columns[column->index].name != target.name) continue;
         if (assigns_same_key(*source->level, target, *source, key)) continue;
-        refuse(out, "the sharding key column \"" + target.name + "\" of \"" + source->relation->name + "\" can not be changed by UPDATE",
+        refuse(out,
+               "the sharding key column \"" + target.name + "\" of \"" + source->relation->name +
+                   "\" can not be changed by UPDATE",
                "DELETE the row and INSERT it with its new key, in one transaction.");
         return true;
       }
@@ -258,12 +278,14 @@ bool QueryPlanner::key_is_changed(Plan& out) const {
   return false;
 }
 
-bool QueryPlanner::assigns_same_key(const Level& level, const sql::Target& target, const Source& source, size_t key) const {
+bool QueryPlanner::assigns_same_key(const Level& level, const sql::Target& target, const Source& source,
+                                    size_t key) const {
   const auto column = key_column_of(source, key);
   if (target.indirection || target.expr == nullptr || !column) return false;
   if (target.expr->kind == ExprKind::kColumn) {
     const auto assigned = scope_.resolve(level, *target.expr);
-    // ON CONFLICT DO UPDATE SET k = excluded.k: the conflicting row may have another key when the constraint is not on it.
+    // ON CONFLICT DO UPDATE SET k = excluded.k: the conflicting row may have another key when the constraint
+    // is not on it.
     return assigned && *assigned == *column;
   }
   if (level.query->kind != QueryKind::kUpdate) return false;
@@ -272,7 +294,8 @@ bool QueryPlanner::assigns_same_key(const Level& level, const sql::Target& targe
   const auto value = values_.assigned(*target.expr, source.relation->columns[column->index]);
   if (condition == nullptr || !value || condition->any_of.size() != 1) return false;
   if (source.relation->columns[column->index].typmod >= 0) return false;
-  if (value->kind == ValueRef::Kind::kLiteral && condition->any_of[0].kind == ValueRef::Kind::kLiteral) literal_dependent_ = true;
+  if (value->kind == ValueRef::Kind::kLiteral && condition->any_of[0].kind == ValueRef::Kind::kLiteral)
+    literal_dependent_ = true;
   if (*value == condition->any_of[0]) return value->kind != ValueRef::Kind::kConstant || !value->is_null;
   return false;
 }
@@ -285,9 +308,11 @@ const NowCalls& QueryPlanner::now_calls() {
 void QueryPlanner::scatter_everywhere(Plan& out) const {
   out.routing = Routing{};
   out.routing.to = RouteTo::kAllUnits;
-  // Tables of several groups can not be joined, so one group tells the units; if they could, all units would be right too.
+  // Tables of several groups can not be joined, so one group tells the units; if they could, all units would
+  // be right too.
   const auto* group = survey_.sharded[0]->relation->group;
-  const bool one = std::ranges::all_of(survey_.sharded, [&](const Source* source) { return source->relation->group == group; });
+  const bool one = std::ranges::all_of(
+      survey_.sharded, [&](const Source* source) { return source->relation->group == group; });
   out.routing.group = one ? group : nullptr;
 }
 
@@ -296,18 +321,24 @@ bool QueryPlanner::names_only() const {
 }
 
 void QueryPlanner::scatter(Plan& out) {
-  if (names_only()) return refuse(out, "ONLY of a sharded table over several storage units is not supported", "Leave ONLY out.");
+  if (names_only())
+    return refuse(out, "ONLY of a sharded table over several storage units is not supported",
+                  "Leave ONLY out.");
   if (survey_.write_target != nullptr) return scatter_write(out);
   const sql::QueryLayout* found = layout();
   if (found == nullptr || found->selects.empty())
-    return refuse(out, "this form of query over several storage units is not supported", "Write the query without outer parentheses, VALUES and TABLE.");
-  const ScatterInput input{scope_, survey_, facts_, values_, source_, *found, now_calls(), input_.statement, context_.standard_conforming_strings};
+    return refuse(out, "this form of query over several storage units is not supported",
+                  "Write the query without outer parentheses, VALUES and TABLE.");
+  const ScatterInput input{scope_,      survey_,          facts_,
+                           values_,     source_,          *found,
+                           now_calls(), input_.statement, context_.standard_conforming_strings};
   ScatterPlanner planner(input);
   const bool built = planner.build(out);
   literal_dependent_ = literal_dependent_ || planner.literal_dependent();
   if (!built) return refuse(out, planner.obstacle().message, planner.obstacle().hint);
   // With one target the whole statement runs there.
-  if (out.whole_text.empty() && !make_whole_text(out)) return refuse(out, "this form of query over several storage units is not supported", "");
+  if (out.whole_text.empty() && !make_whole_text(out))
+    return refuse(out, "this form of query over several storage units is not supported", "");
   out.action = Action::kScatter;
   out.explain_reason = "rows of several units are merged";
   scatter_everywhere(out);

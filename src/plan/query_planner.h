@@ -20,8 +20,9 @@ namespace decan::plan {
 
 struct QueryInput {
   const sql::Query* query = nullptr;
-  sql::Range range;                       // of the query in the text
-  sql::Range statement;                   // of the statement it stands in: COPY (query) …, DECLARE … FOR query
+  sql::Tree tree;        // the statement it stands in
+  sql::Range range;      // of the query in the text
+  sql::Range statement;  // of the statement it stands in: COPY (query) …, DECLARE … FOR query
   std::span<const Oid> parameter_types;
 };
 
@@ -45,18 +46,20 @@ class QueryPlanner {
   void route_pins(Plan& out, std::vector<Routing::Pin> pins);
   std::optional<Routing::Pin> pin_of(const Source& source) const;
   bool key_is_changed(Plan& out) const;
-  bool assigns_same_key(const Level& level, const sql::Target& target, const Source& source, size_t key) const;
+  bool assigns_same_key(const Level& level, const sql::Target& target, const Source& source,
+                        size_t key) const;
   bool single_valued(const Routing& routing) const;
   bool names_only() const;
   void scatter(Plan& out);
-  void scatter_everywhere(Plan& out) const;   // routing to all units that hold buckets of its tables
+  void scatter_everywhere(Plan& out) const;  // routing to all units that hold buckets of its tables
   const NowCalls& now_calls();
 
   // --- writes (write_planner.cpp) ---
   void plan_insert(Plan& out);
   void insert_values(Plan& out, const sql::Query& source);
   void insert_select(Plan& out);
-  std::optional<std::vector<ValueRef>> row_key(const std::vector<const sql::Expr*>& row, std::string& why) const;
+  std::optional<std::vector<ValueRef>> row_key(const std::vector<const sql::Expr*>& row,
+                                               std::string& why) const;
   void plan_broadcast_write(Plan& out);
   std::string broadcast_obstacle();
   void scatter_write(Plan& out);
@@ -71,7 +74,7 @@ class QueryPlanner {
   bool make_whole_text(Plan& out);
   void add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const;
   const sql::QueryLayout* layout();
-  std::string_view own_text() const;   // what Values::sql will be for this statement, up to its end
+  std::string_view own_text() const;  // what Values::sql will be for this statement, up to its end
 
   const QueryInput& input_;
   const sql::Query& query_;
@@ -82,6 +85,7 @@ class QueryPlanner {
   Survey survey_;
   ValueReader values_;
   FactFinder facts_;
+  sql::RewriteProof proof_;
   std::optional<sql::QueryLayout> layout_;
   bool layout_tried_ = false;
   std::optional<NowCalls> now_;

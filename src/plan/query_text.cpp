@@ -37,10 +37,12 @@ std::string_view QueryPlanner::own_text() const {
   return source_.sql().substr(source_.base(), input_.statement.end - source_.base());
 }
 
-// Naming the leaf must not change anything but the place that is read or written (architecture.md, placement).
+// Naming the leaf must not change anything but the place that is read or written (architecture.md,
+// placement).
 bool QueryPlanner::leaves_possible() const {
   if (survey_.sharded.empty() || survey_.whole_row) return false;
-  if (survey_.qualified_by_schema || survey_.current_of || query_.kind == sql::QueryKind::kMerge) return false;
+  if (survey_.qualified_by_schema || survey_.current_of || query_.kind == sql::QueryKind::kMerge)
+    return false;
   for (const Source* source : survey_.sharded) {
     const auto same = [&](const Source* other) { return other->relation == source->relation; };
     if (std::ranges::count_if(survey_.sharded, same) != 1) return false;
@@ -58,8 +60,11 @@ bool QueryPlanner::touches_identity() const {
     const sql::Query& query = *source->level->query;
     for (const catalog::Column& column : source->relation->columns) {
       if (!column.is_identity) continue;
-      const auto sets = [&](const std::vector<sql::Target>& list) { return std::ranges::find(list, column.name, &sql::Target::name) != list.end(); };
-      if (query.kind == sql::QueryKind::kInsert || sets(query.targets) || sets(query.conflict_set)) return true;
+      const auto sets = [&](const std::vector<sql::Target>& list) {
+        return std::ranges::find(list, column.name, &sql::Target::name) != list.end();
+      };
+      if (query.kind == sql::QueryKind::kInsert || sets(query.targets) || sets(query.conflict_set))
+        return true;
     }
   }
   return false;
@@ -71,7 +76,8 @@ void QueryPlanner::make_leaf_text(Plan& out) {
   std::ranges::sort(sources, {}, [](const Source* s) { return s->ref->location; });
   TextBuilder builder(source_, {source_.base(), input_.statement.end});
   for (const Source* source : sources) {
-    const sql::Range name = sql::name_range(source_.sql(), source->ref->location, context_.standard_conforming_strings);
+    const sql::Range name =
+        sql::name_range(source_.sql(), source->ref->location, context_.standard_conforming_strings);
     if (name.empty()) return;
     builder.copy_to(name.begin);
     builder.add_leaf(source->relation);
@@ -80,12 +86,12 @@ void QueryPlanner::make_leaf_text(Plan& out) {
   }
   Text text = builder.finish();
   // Proof, on the statement at hand and the first bucket: the text still parses to the same tree.
-  std::vector<sql::LeafName> leaves;
+  std::vector<sql::RewriteProof::LeafName> leaves;
   for (const Source* source : sources) {
     auto [schema, name] = split_leaf_name(source->relation->leaf_names[0]);
     leaves.push_back({source->ref, std::move(schema), std::move(name)});
   }
-  if (!sql::equal_but_leaves(own_text(), render_text(text, own_text(), source_.tpl(), BucketId{0}), leaves)) return;
+  if (!proof_.equal_but_leaves(render_text(text, own_text(), source_.tpl(), BucketId{0}), leaves)) return;
   out.leaf_text = std::move(text);
 }
 
@@ -117,7 +123,7 @@ bool QueryPlanner::make_whole_text(Plan& out) {
   add_guards(builder, *found);
   Text text = builder.finish();
   std::string rendered = render_text(text, own_text(), source_.tpl(), std::nullopt);
-  if (!sql::equal_but_guards(own_text(), rendered, found->selects.size())) return false;
+  if (!proof_.equal_but_guards(rendered, found->selects.size())) return false;
   out.whole_text = std::move(text);
   out.guarded_sql = std::move(rendered);
   return true;

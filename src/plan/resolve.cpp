@@ -49,7 +49,8 @@ KeyBytes literal_bytes(const ValueRef& ref, Oid key, const Values& values, const
   if (ref.index >= tpl.literals.size()) return {};
   const sql::Literal& literal = tpl.literals[ref.index];
   const Oid read_as = ref.type != 0 ? ref.type : key;
-  const bool number = literal.kind == sql::LiteralKind::kInteger || literal.kind == sql::LiteralKind::kNumeric;
+  const bool number =
+      literal.kind == sql::LiteralKind::kInteger || literal.kind == sql::LiteralKind::kNumeric;
   if (number) {
     // No allocation for the digits: a sign goes in front in a small buffer.
     const std::string_view digits = values.sql.substr(literal.offset, literal.bytes);
@@ -90,7 +91,8 @@ KeyBytes bytes_of(const ValueRef& ref, Oid key, const Values& values, const sql:
 
 // --- arrays ---
 
-// Elements of a one-dimensional array in text form; nullopt for other forms. NULL elements match nothing and are left out.
+// Elements of a one-dimensional array in text form; nullopt for other forms. NULL elements match nothing and
+// are left out.
 std::optional<std::vector<std::string>> text_elements(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\n\r\v\f");
   const size_t last = text.find_last_not_of(" \t\n\r\v\f");
@@ -123,7 +125,9 @@ std::optional<std::vector<std::string>> text_elements(std::string_view text) {
       element.erase(element.find_last_not_of(" \t\n\r\v\f") + 1);
       if (element.empty()) return std::nullopt;
     }
-    const bool null = !quoted && element.size() == 4 && std::ranges::equal(element, std::string_view("null"), [](char a, char b) { return (a | 0x20) == b; });
+    const bool null =
+        !quoted && element.size() == 4 &&
+        std::ranges::equal(element, std::string_view("null"), [](char a, char b) { return (a | 0x20) == b; });
     if (!null) out.push_back(std::move(element));
     if (out.size() > kMaxArrayElements) return std::nullopt;
     if (i == text.size()) return out;
@@ -142,7 +146,8 @@ struct BinaryArray {
   std::vector<std::string_view> values;
 };
 
-// array_recv's format: dimensions, flags, element type, then (length, lower bound) per dimension and the elements.
+// array_recv's format: dimensions, flags, element type, then (length, lower bound) per dimension and the
+// elements.
 std::optional<BinaryArray> binary_elements(std::string_view bytes) {
   constexpr size_t kHeader = 12;
   constexpr size_t kDimension = 8;
@@ -186,19 +191,22 @@ bool add_candidate(KeyBytes value, bool null_counts, Candidates& out) {
   return false;
 }
 
-bool array_candidates(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl, Candidates& out) {
+bool array_candidates(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl,
+                      Candidates& out) {
   std::string_view text;
   std::string owned;
   Oid element = condition.declared_type != 0 ? condition.declared_type : key;
   if (condition.any_array_parameter) {
-    if (*condition.any_array_parameter == 0 || *condition.any_array_parameter > values.parameters.size()) return false;
+    if (*condition.any_array_parameter == 0 || *condition.any_array_parameter > values.parameters.size())
+      return false;
     const ParameterValue& parameter = values.parameters[*condition.any_array_parameter - 1];
     if (parameter.is_null) return true;
     if (parameter.is_binary) {
       const auto array = binary_elements(parameter.bytes);
       if (!array || type_family(array->element) != type_family(key)) return false;
       for (const std::string_view value : array->values) {
-        KeyBytes bytes = array->element == key ? KeyBytes{Outcome::kValue, std::string(value)} : converted(array->element, key, value);
+        KeyBytes bytes = array->element == key ? KeyBytes{Outcome::kValue, std::string(value)}
+                                               : converted(array->element, key, value);
         if (!add_candidate(std::move(bytes), false, out)) return false;
       }
       return true;
@@ -224,8 +232,10 @@ bool array_candidates(const KeyCondition& condition, Oid key, const Values& valu
   return true;
 }
 
-bool candidates_of(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl, bool null_counts, Candidates& out) {
-  if (condition.any_array_parameter || condition.any_array_literal) return array_candidates(condition, key, values, tpl, out);
+bool candidates_of(const KeyCondition& condition, Oid key, const Values& values, const sql::Template* tpl,
+                   bool null_counts, Candidates& out) {
+  if (condition.any_array_parameter || condition.any_array_literal)
+    return array_candidates(condition, key, values, tpl, out);
   for (const ValueRef& ref : condition.any_of) {
     if (!add_candidate(bytes_of(ref, key, values, tpl), null_counts, out)) return false;
   }
@@ -239,9 +249,12 @@ struct Buckets {
   std::vector<BucketId> some;  // sorted, unique
 };
 
-Buckets every_bucket() { return {true, {}}; }
+Buckets every_bucket() {
+  return {true, {}};
+}
 
-std::optional<BucketId> bucket_for(const catalog::ShardGroup& group, std::span<const catalog::KeyValue> key, bool& unknown) {
+std::optional<BucketId> bucket_for(const catalog::ShardGroup& group, std::span<const catalog::KeyValue> key,
+                                   bool& unknown) {
   const auto bucket = catalog::bucket_of(group, key);
   // A binary value of a wrong length: the server refuses it wherever it is sent.
   if (!bucket) return std::nullopt;
@@ -249,15 +262,16 @@ std::optional<BucketId> bucket_for(const catalog::ShardGroup& group, std::span<c
   return *bucket;
 }
 
-Buckets buckets_of(const catalog::ShardGroup& group, const std::vector<KeyCondition>& keys, const Values& values,
-                   const sql::Template* tpl, bool null_counts) {
+Buckets buckets_of(const catalog::ShardGroup& group, const std::vector<KeyCondition>& keys,
+                   const Values& values, const sql::Template* tpl, bool null_counts) {
   std::vector<Candidates> candidates(keys.size());
   size_t combinations = 1;
   bool known = true;
   for (size_t i = 0; i < keys.size(); ++i) {
     known = candidates_of(keys[i], group.key_types[i], values, tpl, null_counts, candidates[i]) && known;
     combinations *= candidates[i].size();
-    // Nothing can match one column: nothing can match at all, unless another column's value is for the server to judge.
+    // Nothing can match one column: nothing can match at all, unless another column's value is for the server
+    // to judge.
     if (known && combinations == 0) return {};
     if (combinations > kMaxCombinations) return every_bucket();
   }
@@ -300,15 +314,19 @@ std::vector<UnitTarget> targets_of(const catalog::ShardGroup& group, const Bucke
 }
 
 Error several_units_error() {
-  return Error{std::string(sqlstate::kFeatureNotSupported), "the statement's keys lead to different storage units", {},
-               "Run one statement per key, or give each key as a constant or parameter of the column's own type."};
+  return Error{
+      std::string(sqlstate::kFeatureNotSupported),
+      "the statement's keys lead to different storage units",
+      {},
+      "Run one statement per key, or give each key as a constant or parameter of the column's own type."};
 }
 
 Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, const sql::Template* tpl) {
   const Routing& routing = plan.routing;
   auto targets = targets_of(*routing.group, buckets_of(*routing.group, routing.keys, values, tpl, false));
   for (const Routing::Pin& pin : routing.also) {
-    for (const UnitTarget& other : targets_of(*pin.group, buckets_of(*pin.group, pin.keys, values, tpl, false))) {
+    for (const UnitTarget& other :
+         targets_of(*pin.group, buckets_of(*pin.group, pin.keys, values, tpl, false))) {
       const auto found = std::ranges::find(targets, other.unit, &UnitTarget::unit);
       if (found == targets.end()) targets.push_back({other.unit, std::nullopt, {}});
     }
@@ -316,8 +334,11 @@ Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, c
   if (routing.only_unit) {
     for (const UnitTarget& target : targets) {
       if (target.unit == *routing.only_unit) continue;
-      return fail(sqlstate::kFeatureNotSupported, "the row's bucket is on another storage unit than the statement's other tables or functions", {},
-                  "Make the other tables broadcast with create_reference_table(), or use a value instead of the function.");
+      return fail(
+          sqlstate::kFeatureNotSupported,
+          "the row's bucket is on another storage unit than the statement's other tables or functions", {},
+          "Make the other tables broadcast with create_reference_table(), or use a value instead of the "
+          "function.");
     }
     if (targets.empty()) targets.push_back({*routing.only_unit, std::nullopt, {}});
   }
@@ -328,8 +349,8 @@ Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, c
   return targets;
 }
 
-Result<BucketId> insert_bucket(const Plan& plan, const InsertRows& rows, const std::vector<ValueRef>& row, const Values& values,
-                               const sql::Template* tpl) {
+Result<BucketId> insert_bucket(const Plan& plan, const InsertRows& rows, const std::vector<ValueRef>& row,
+                               const Values& values, const sql::Template* tpl) {
   const catalog::ShardGroup& group = *plan.routing.group;
   std::vector<std::string> bytes(row.size());
   std::vector<catalog::KeyValue> key(row.size());
@@ -341,8 +362,9 @@ Result<BucketId> insert_bucket(const Plan& plan, const InsertRows& rows, const s
       case Outcome::kNever:
         return BucketId{0};  // the server refuses the value, wherever it is sent
       case Outcome::kUnknown:
-        return fail(sqlstate::kFeatureNotSupported, "the value of a sharding key can not be read here", {},
-                    "Give dates and times in ISO form with a time zone, and parameters in the column's own type.");
+        return fail(
+            sqlstate::kFeatureNotSupported, "the value of a sharding key can not be read here", {},
+            "Give dates and times in ISO form with a time zone, and parameters in the column's own type.");
       case Outcome::kValue:
         bytes[i] = std::move(value.bytes);
         if (i < rows.key_typmods.size() && rows.key_typmods[i] >= 0) {
@@ -356,19 +378,23 @@ Result<BucketId> insert_bucket(const Plan& plan, const InsertRows& rows, const s
   const auto bucket = catalog::bucket_of(group, key);
   if (!bucket) return BucketId{0};
   if (!*bucket)
-    return fail("23514", "no bucket of the sharded table accepts the row's key", {}, "Add a partition for it, or a default one.");
+    return fail("23514", "no bucket of the sharded table accepts the row's key", {},
+                "Add a partition for it, or a default one.");
   return **bucket;
 }
 
-Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRows& rows, const Values& values, const sql::Template* tpl) {
+Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRows& rows, const Values& values,
+                                               const sql::Template* tpl) {
   std::vector<UnitTarget> out;
   for (uint32_t i = 0; i < rows.rows.size(); ++i) {
     const auto bucket = insert_bucket(plan, rows, rows.rows[i].key, values, tpl);
     if (!bucket) return fail(bucket.error());
     const UnitId unit = plan.routing.group->buckets[bucket->value].unit;
     if (plan.routing.only_unit && *plan.routing.only_unit != unit) {
-      return fail(sqlstate::kFeatureNotSupported, "the row's bucket is on another storage unit than the statement's other tables or functions", {},
-                  "Use a value instead of the function or sub-query.");
+      return fail(
+          sqlstate::kFeatureNotSupported,
+          "the row's bucket is on another storage unit than the statement's other tables or functions", {},
+          "Use a value instead of the function or sub-query.");
     }
     auto found = std::ranges::find(out, unit, &UnitTarget::unit);
     if (found == out.end()) {
@@ -382,9 +408,12 @@ Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRow
   return out;
 }
 
-const sql::Template* template_of(const Plan& plan, const Values& values) { return plan.exact_text ? nullptr : values.tpl; }
+const sql::Template* template_of(const Plan& plan, const Values& values) {
+  return plan.exact_text ? nullptr : values.tpl;
+}
 
-std::string render_rows(const InsertRows& rows, const Values& values, const sql::Template* tpl, const UnitTarget& target) {
+std::string render_rows(const InsertRows& rows, const Values& values, const sql::Template* tpl,
+                        const UnitTarget& target) {
   std::string out;
   const uint32_t head = instance_offset(rows.rows.front().begin, tpl);
   const uint32_t tail = instance_offset(rows.rows.back().end, tpl);
@@ -406,8 +435,9 @@ std::string render_rows(const InsertRows& rows, const Values& values, const sql:
 // What may not differ between units, when there are several.
 Status check_clock(const Plan& plan, const Values& values, const sql::Template* tpl) {
   const auto refuse_word = [] {
-    return fail(sqlstate::kFeatureNotSupported, "'now', 'today', 'tomorrow' and 'yesterday' would be read by every storage unit's own clock", {},
-                "Use now() or CURRENT_DATE, or pass the time itself.");
+    return fail(sqlstate::kFeatureNotSupported,
+                "'now', 'today', 'tomorrow' and 'yesterday' would be read by every storage unit's own clock",
+                {}, "Use now() or CURRENT_DATE, or pass the time itself.");
   };
   for (const uint32_t index : plan.clock_literals) {
     if (tpl == nullptr || index >= tpl->literals.size()) continue;
@@ -424,14 +454,16 @@ Status check_clock(const Plan& plan, const Values& values, const sql::Template* 
     if (!parameter.is_null && !parameter.is_binary && is_clock_word(parameter.bytes)) return refuse_word();
   }
   if (plan.needs_now && values.now.empty())
-    return fail(sqlstate::kFeatureNotSupported, "now() over several storage units needs the session's time", {}, "Pass the time as a parameter.");
+    return fail(sqlstate::kFeatureNotSupported, "now() over several storage units needs the session's time",
+                {}, "Pass the time as a parameter.");
   return {};
 }
 
 Result<std::vector<UnitTarget>> resolve_units(const Plan& plan, const Values& values) {
   const Routing& routing = plan.routing;
   const sql::Template* tpl = template_of(plan, values);
-  if (const auto* rows = std::get_if<InsertRows>(&plan.detail)) return insert_targets(plan, *rows, values, tpl);
+  if (const auto* rows = std::get_if<InsertRows>(&plan.detail))
+    return insert_targets(plan, *rows, values, tpl);
   switch (routing.to) {
     case RouteTo::kHome:
       return std::vector<UnitTarget>{{plan.snapshot->home, std::nullopt, {}}};
@@ -455,7 +487,8 @@ Result<std::vector<UnitTarget>> resolve_units(const Plan& plan, const Values& va
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) {
   auto targets = resolve_units(plan, values);
   if (targets && targets->size() > 1) {
-    if (auto status = check_clock(plan, values, template_of(plan, values)); !status) return fail(status.error());
+    if (auto status = check_clock(plan, values, template_of(plan, values)); !status)
+      return fail(status.error());
   }
   return targets;
 }
@@ -463,12 +496,15 @@ Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) 
 std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count) {
   const sql::Template* tpl = template_of(plan, values);
   if (target_count <= 1) {
-    if (target.bucket && !plan.leaf_text.empty()) return render_text(plan.leaf_text, values.sql, tpl, target.bucket);
+    if (target.bucket && !plan.leaf_text.empty())
+      return render_text(plan.leaf_text, values.sql, tpl, target.bucket);
     if (!plan.whole_text.empty()) return render_text(plan.whole_text, values.sql, tpl, std::nullopt);
     return std::string(values.sql);
   }
-  if (plan.action == Action::kInsertRows) return render_rows(std::get<InsertRows>(plan.detail), values, tpl, target);
-  if (!plan.fragment_text.empty()) return render_text(plan.fragment_text, values.sql, tpl, std::nullopt, values.now);
+  if (plan.action == Action::kInsertRows)
+    return render_rows(std::get<InsertRows>(plan.detail), values, tpl, target);
+  if (!plan.fragment_text.empty())
+    return render_text(plan.fragment_text, values.sql, tpl, std::nullopt, values.now);
   if (!plan.whole_text.empty()) return render_text(plan.whole_text, values.sql, tpl, std::nullopt);
   return std::string(values.sql);
 }

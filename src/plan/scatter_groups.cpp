@@ -25,7 +25,8 @@ std::optional<Kind> aggregate_kind(const Expr& call) {
 }
 
 std::optional<HavingTerm::Op> comparison(const Expr& expr) {
-  if (expr.kind != ExprKind::kOperator || expr.op != sql::OperatorKind::kPlain || expr.args.size() != 2) return std::nullopt;
+  if (expr.kind != ExprKind::kOperator || expr.op != sql::OperatorKind::kPlain || expr.args.size() != 2)
+    return std::nullopt;
   if (expr.names.size() != 1) return std::nullopt;
   const std::string& op = expr.names[0];
   if (op == "=") return HavingTerm::Op::kEq;
@@ -39,10 +40,14 @@ std::optional<HavingTerm::Op> comparison(const Expr& expr) {
 
 HavingTerm::Op turned(HavingTerm::Op op) {
   switch (op) {
-    case HavingTerm::Op::kLt: return HavingTerm::Op::kGt;
-    case HavingTerm::Op::kLe: return HavingTerm::Op::kGe;
-    case HavingTerm::Op::kGt: return HavingTerm::Op::kLt;
-    case HavingTerm::Op::kGe: return HavingTerm::Op::kLe;
+    case HavingTerm::Op::kLt:
+      return HavingTerm::Op::kGt;
+    case HavingTerm::Op::kLe:
+      return HavingTerm::Op::kGe;
+    case HavingTerm::Op::kGt:
+      return HavingTerm::Op::kLt;
+    case HavingTerm::Op::kGe:
+      return HavingTerm::Op::kLe;
     case HavingTerm::Op::kEq:
     case HavingTerm::Op::kNe:
       break;
@@ -56,7 +61,8 @@ bool is_aggregate_call(const Expr& expr) {
 
 }  // namespace
 
-// Whether an expression has one value per group: made of GROUP BY expressions and constants by pure functions.
+// Whether an expression has one value per group: made of GROUP BY expressions and constants by pure
+// functions.
 bool ScatterPlanner::follows_from_groups(const Expr& expr) {
   for (const Group& group : groups_) {
     if (same(*group.expr, expr)) return true;
@@ -69,29 +75,37 @@ bool ScatterPlanner::follows_from_groups(const Expr& expr) {
     case ExprKind::kDefault:
       return false;
     case ExprKind::kFunction:
-      if (classify_function(expr.names) != FunctionClass::kPure && classify_function(expr.names) != FunctionClass::kNow) return false;
+      if (classify_function(expr.names) != FunctionClass::kPure &&
+          classify_function(expr.names) != FunctionClass::kNow)
+        return false;
       break;
     default:
       break;
   }
-  return std::ranges::all_of(expr.args, [&](const Expr* arg) { return arg == nullptr || follows_from_groups(*arg); });
+  return std::ranges::all_of(expr.args,
+                             [&](const Expr* arg) { return arg == nullptr || follows_from_groups(*arg); });
 }
 
 bool ScatterPlanner::add_aggregate(const Expr& call, OutputColumn& out) {
   const std::string what = "the aggregate " + (call.names.empty() ? std::string() : call.names.back()) + "()";
   const auto kind = aggregate_kind(call);
   const auto layout = sql::call_layout(in_.source.sql(), call.location, in_.conforming_strings);
-  if (!kind || !layout || call.within_group || !call.agg_order.empty() || call.args.size() + (call.star ? 1 : 0) != 1)
-    return fail_with(what + " over several storage units is not supported", "Group by the sharding key, or use count, sum, min, max, avg, bool_and, bool_or.");
+  if (!kind || !layout || call.within_group || !call.agg_order.empty() ||
+      call.args.size() + (call.star ? 1 : 0) != 1)
+    return fail_with(what + " over several storage units is not supported",
+                     "Group by the sharding key, or use count, sum, min, max, avg, bool_and, bool_or.");
   for (const Expr* arg : call.args) {
-    if (has_aggregate(arg) || has_window(arg)) return fail_with("aggregate function calls cannot be nested", "");
+    if (has_aggregate(arg) || has_window(arg))
+      return fail_with("aggregate function calls cannot be nested", "");
   }
-  if (call.distinct && *kind != Kind::kMin && *kind != Kind::kMax && *kind != Kind::kBoolAnd && *kind != Kind::kBoolOr) {
+  if (call.distinct && *kind != Kind::kMin && *kind != Kind::kMax && *kind != Kind::kBoolAnd &&
+      *kind != Kind::kBoolOr) {
     // Values are disjoint between units only if they contain the key.
     std::vector<const Expr*> parts = call.args;
     if (parts.size() == 1 && parts[0]->kind == ExprKind::kRow) parts = parts[0]->args;
     if (!finder_.contains_key(top_, spread_, parts) || *kind == Kind::kAvg)
-      return fail_with(what + " with DISTINCT over several storage units must contain the sharding key", "Group by the sharding key, or count in a query over SELECT DISTINCT.");
+      return fail_with(what + " with DISTINCT over several storage units must contain the sharding key",
+                       "Group by the sharding key, or count in a query over SELECT DISTINCT.");
   }
   out.kind = *kind;
   // avg(x) is made of sum(x) and count(x).
@@ -135,7 +149,9 @@ bool ScatterPlanner::add_aggregate(const Expr& call, OutputColumn& out) {
 bool ScatterPlanner::add_output(const Output& output) {
   OutputColumn column;
   column.name = output.name;
-  if (output.expr == nullptr) return fail_with("* in a query that groups rows of several storage units is not supported", "List the columns by name.");
+  if (output.expr == nullptr)
+    return fail_with("* in a query that groups rows of several storage units is not supported",
+                     "List the columns by name.");
   const Expr& expr = *output.expr;
   if (is_aggregate_call(expr)) {
     if (!add_aggregate(expr, column)) return false;
@@ -145,12 +161,15 @@ bool ScatterPlanner::add_output(const Output& output) {
       shown_.push_back(output.text);
     }
   } else if (has_aggregate(&expr)) {
-    return fail_with("an expression over aggregates of several storage units is not supported", "Select the aggregates themselves and compute with them in the client.");
+    return fail_with("an expression over aggregates of several storage units is not supported",
+                     "Select the aggregates themselves and compute with them in the client.");
   } else if (follows_from_groups(expr)) {
     column.column = static_cast<uint32_t>(shown_.size());
     shown_.push_back(output.text);
   } else {
-    return fail_with("an output column must appear in GROUP BY when rows of several storage units are grouped", "Add it to GROUP BY.");
+    return fail_with(
+        "an output column must appear in GROUP BY when rows of several storage units are grouped",
+        "Add it to GROUP BY.");
   }
   merge_.output.push_back(std::move(column));
   return true;
@@ -161,23 +180,30 @@ bool ScatterPlanner::build_groups() {
   // Hidden columns come behind the shown ones, whose number must be known first.
   uint32_t shown = 0;
   for (const Output& output : outputs_) {
-    if (output.expr == nullptr) return fail_with("* in a query that groups rows of several storage units is not supported", "List the columns by name.");
+    if (output.expr == nullptr)
+      return fail_with("* in a query that groups rows of several storage units is not supported",
+                       "List the columns by name.");
     const auto kind = is_aggregate_call(*output.expr) ? aggregate_kind(*output.expr) : std::nullopt;
     if (!is_aggregate_call(*output.expr) || kind == Kind::kMin || kind == Kind::kMax) ++shown;
   }
   merge_.visible = shown;
   for (const Group& group : groups_) {
-    if (is_volatile(group.expr)) return fail_with("GROUP BY of a function that may be volatile over several storage units is not supported", "");
+    if (is_volatile(group.expr))
+      return fail_with(
+          "GROUP BY of a function that may be volatile over several storage units is not supported", "");
     bool unsure = false;
     walk(group.expr, [&](const Expr& node) {
       if (node.kind == ExprKind::kCollate) unsure = true;
-      if (node.kind == ExprKind::kFunction && classify_function(node.names) == FunctionClass::kSetReturning) unsure = true;
+      if (node.kind == ExprKind::kFunction && classify_function(node.names) == FunctionClass::kSetReturning)
+        unsure = true;
       if (node.kind != ExprKind::kColumn) return;
       const auto id = in_.scope.resolve(top_, node);
       const auto* column = id ? in_.scope.base_column(*id) : nullptr;
       if (column != nullptr && column->collation >= kFirstUserOid) unsure = true;
     });
-    if (unsure) return fail_with("GROUP BY of this expression over several storage units is not supported", "Group by plain columns.");
+    if (unsure)
+      return fail_with("GROUP BY of this expression over several storage units is not supported",
+                       "Group by plain columns.");
     merge_.group_keys.push_back(hide({group.text}));
   }
   for (const Output& output : outputs_) {
@@ -198,7 +224,8 @@ bool ScatterPlanner::having_term(const Expr& expr) {
   term.value = *value;
   if (!add_aggregate(call, term.aggregate)) return false;
   // Nothing of it is shown: the binary value serves for both.
-  if (term.aggregate.kind == Kind::kMin || term.aggregate.kind == Kind::kMax) term.aggregate.column = term.aggregate.key;
+  if (term.aggregate.kind == Kind::kMin || term.aggregate.kind == Kind::kMax)
+    term.aggregate.column = term.aggregate.key;
   merge_.having.push_back(std::move(term));
   return true;
 }
@@ -218,7 +245,9 @@ bool ScatterPlanner::add_having() {
   }
   for (const Expr* term : terms) {
     if (term == nullptr || !having_term(*term))
-      return fail_with("this HAVING over several storage units is not supported", "Compare one aggregate with a number in each of its terms, and filter columns in WHERE.");
+      return fail_with(
+          "this HAVING over several storage units is not supported",
+          "Compare one aggregate with a number in each of its terms, and filter columns in WHERE.");
   }
   return true;
 }
@@ -226,13 +255,19 @@ bool ScatterPlanner::add_having() {
 bool ScatterPlanner::add_group_order() {
   for (const Key& key : order_) {
     const Expr* expr = key.expr;
-    if (key.target && outputs_[*key.target].expr != nullptr && is_aggregate_call(*outputs_[*key.target].expr)) {
+    if (key.target && outputs_[*key.target].expr != nullptr &&
+        is_aggregate_call(*outputs_[*key.target].expr)) {
       merge_.order_by.push_back(sort_key(key, static_cast<uint32_t>(*key.target), true));
       continue;
     }
     if (expr == nullptr || has_aggregate(expr))
-      return fail_with("ORDER BY of an aggregate that is not in the select list is not supported over several storage units", "Add it to the select list.");
-    if (!follows_from_groups(*expr) || is_volatile(expr)) return fail_with("ORDER BY must follow from GROUP BY when rows of several storage units are grouped", "");
+      return fail_with(
+          "ORDER BY of an aggregate that is not in the select list is not supported over several storage "
+          "units",
+          "Add it to the select list.");
+    if (!follows_from_groups(*expr) || is_volatile(expr))
+      return fail_with("ORDER BY must follow from GROUP BY when rows of several storage units are grouped",
+                       "");
     std::optional<uint32_t> column;
     for (size_t i = 0; i < groups_.size() && !column; ++i) {
       if (same(*groups_[i].expr, *expr)) column = merge_.group_keys[i];

@@ -15,7 +15,9 @@ using sql::QueryKind;
 
 bool has_literal(const Expr& expr) {
   bool found = false;
-  walk(&expr, [&](const Expr& node) { found = found || (node.kind == ExprKind::kLiteral && node.literal != sql::LiteralType::kNull); });
+  walk(&expr, [&](const Expr& node) {
+    found = found || (node.kind == ExprKind::kLiteral && node.literal != sql::LiteralType::kNull);
+  });
   return found;
 }
 
@@ -48,18 +50,35 @@ bool ScatterPlanner::check_statement() {
   const Survey& survey = in_.survey;
   const std::string over = " over several storage units is not supported";
   const std::string key_hint = "Restrict the query to one sharding key.";
-  if (query_.kind != QueryKind::kSelect && query_.kind != QueryKind::kSetOperation) return fail_with("this form of query" + over, key_hint);
-  if (!survey.inner_writes.empty()) return fail_with("a data-modifying WITH" + over, "Run the statements one by one in a transaction.");
-  if (!survey.system_column.empty()) return fail_with("the system column \"" + survey.system_column + "\"" + over, "Use the table's own columns.");
+  if (query_.kind != QueryKind::kSelect && query_.kind != QueryKind::kSetOperation)
+    return fail_with("this form of query" + over, key_hint);
+  if (!survey.inner_writes.empty())
+    return fail_with("a data-modifying WITH" + over, "Run the statements one by one in a transaction.");
+  if (!survey.system_column.empty())
+    return fail_with("the system column \"" + survey.system_column + "\"" + over,
+                     "Use the table's own columns.");
   if (survey.samples) return fail_with("TABLESAMPLE" + over, key_hint);
-  if (!survey.regclass_cast.empty()) return fail_with("a cast to " + survey.regclass_cast + over + ", since object ids differ between units", "Compare names instead.");
-  if (!survey.home_function.empty()) return fail_with(survey.home_function + "()" + over, "Call it in a statement of its own.");
-  if (survey.reads_session_value || survey.sets_config) return fail_with("a function whose value belongs to one server's session" + over, "Call it in a statement of its own.");
-  if (survey.calls_volatile_user_function) return fail_with("the volatile function " + survey.unknown_function + "()" + over, "Call it in a statement of its own.");
-  if (!in_.now.obstacle.empty()) return fail_with(in_.now.obstacle + over, "Use now() or CURRENT_DATE, or pass the time as a parameter.");
-  if (survey.locks_broadcast) return fail_with("FOR UPDATE of a broadcast table" + over, "Lock the sharded table only: FOR UPDATE OF …");
-  if (!survey.units.empty()) return fail_with("a query over several storage units can not read \"" + survey.single_name + "\", which is on one unit only",
-                                              "Make it a broadcast table with create_reference_table(), or restrict the query to one key of the sharded table.");
+  if (!survey.regclass_cast.empty())
+    return fail_with("a cast to " + survey.regclass_cast + over + ", since object ids differ between units",
+                     "Compare names instead.");
+  if (!survey.home_function.empty())
+    return fail_with(survey.home_function + "()" + over, "Call it in a statement of its own.");
+  if (survey.reads_session_value || survey.sets_config)
+    return fail_with("a function whose value belongs to one server's session" + over,
+                     "Call it in a statement of its own.");
+  if (survey.calls_volatile_user_function)
+    return fail_with("the volatile function " + survey.unknown_function + "()" + over,
+                     "Call it in a statement of its own.");
+  if (!in_.now.obstacle.empty())
+    return fail_with(in_.now.obstacle + over, "Use now() or CURRENT_DATE, or pass the time as a parameter.");
+  if (survey.locks_broadcast)
+    return fail_with("FOR UPDATE of a broadcast table" + over,
+                     "Lock the sharded table only: FOR UPDATE OF …");
+  if (!survey.units.empty())
+    return fail_with("a query over several storage units can not read \"" + survey.single_name +
+                         "\", which is on one unit only",
+                     "Make it a broadcast table with create_reference_table(), or restrict the query to one "
+                     "key of the sharded table.");
   return true;
 }
 
@@ -73,9 +92,12 @@ bool ScatterPlanner::check_calls() {
       const FunctionClass kind = classify_function(node.names);
       if (node.has_window || kind == FunctionClass::kWindow) {
         if (!windows_local)
-          ok = fail_with("a window function over several storage units must be partitioned by the sharding key", "Add all columns of the sharding key to PARTITION BY.");
+          ok = fail_with(
+              "a window function over several storage units must be partitioned by the sharding key",
+              "Add all columns of the sharding key to PARTITION BY.");
       } else if (kind == FunctionClass::kUnknown && !local_groups_) {
-        ok = fail_with("the function " + node.names.back() + "() may be an aggregate and can not be called over several storage units",
+        ok = fail_with("the function " + node.names.back() +
+                           "() may be an aggregate and can not be called over several storage units",
                        "Group by the sharding key, or restrict the query to one key.");
       }
     });
@@ -90,7 +112,8 @@ bool ScatterPlanner::windows_are_local() const {
   const auto check = [&](const Expr* expr) {
     walk(expr, [&](const Expr& node) {
       if (node.kind != ExprKind::kFunction || !node.has_window) return;
-      local = local && node.window != nullptr && finder_.contains_key(top_, spread_, partition_of(query_, *node.window));
+      local = local && node.window != nullptr &&
+              finder_.contains_key(top_, spread_, partition_of(query_, *node.window));
     });
   };
   for (const auto& target : query_.targets) check(target.expr);
@@ -102,13 +125,15 @@ bool ScatterPlanner::list_outputs() {
   const auto outputs = in_.scope.outputs(top_);
   const auto names = in_.scope.output_names(top_);
   if (!outputs || !names || outputs->size() != names->size())
-    return fail_with("the output columns of * are not known for this query over several storage units", "List the columns by name.");
+    return fail_with("the output columns of * are not known for this query over several storage units",
+                     "List the columns by name.");
   const sql::SelectLayout& select = in_.layout.selects.at(0);
   size_t next = 0;
   for (size_t t = 0; t < query_.targets.size(); ++t) {
     const Expr* expr = query_.targets[t].expr;
     if (!(expr->kind == ExprKind::kColumn && expr->star)) {
-      if (t >= select.targets.size()) return fail_with("this form of query over several storage units is not supported", "");
+      if (t >= select.targets.size())
+        return fail_with("this form of query over several storage units is not supported", "");
       outputs_.push_back({expr, (*outputs)[next].column, {select.targets.at(t)}, (*names)[next]});
       ++next;
       continue;
@@ -150,8 +175,11 @@ bool ScatterPlanner::same(const Expr& a, const Expr& b) {
 bool ScatterPlanner::resolve_groups() {
   const sql::SelectLayout& select = in_.layout.selects.at(0);
   if (query_.grouping_sets || query_.group_distinct)
-    return fail_with("GROUPING SETS, CUBE and ROLLUP over several storage units are not supported", "Run one query per grouping.");
-  if (select.group_by.size() != query_.group_by.size()) return fail_with("this form of GROUP BY over several storage units is not supported", "List the columns one by one.");
+    return fail_with("GROUPING SETS, CUBE and ROLLUP over several storage units are not supported",
+                     "Run one query per grouping.");
+  if (select.group_by.size() != query_.group_by.size())
+    return fail_with("this form of GROUP BY over several storage units is not supported",
+                     "List the columns one by one.");
   for (size_t i = 0; i < query_.group_by.size(); ++i) {
     const Expr& expr = *query_.group_by[i];
     Group group{&expr, select.group_by[i]};
@@ -170,10 +198,13 @@ bool ScatterPlanner::resolve_groups() {
     }
     if (target) {
       const Output& output = outputs_[*target];
-      if (output.expr == nullptr) return fail_with("GROUP BY of a column of * over several storage units is not supported", "Write the column's name.");
+      if (output.expr == nullptr)
+        return fail_with("GROUP BY of a column of * over several storage units is not supported",
+                         "Write the column's name.");
       group = {output.expr, std::get<sql::Range>(output.text.at(0))};
       // A bare constant would be read as a position.
-      if (output.expr->kind == ExprKind::kLiteral) return fail_with("GROUP BY of a constant over several storage units is not supported", "");
+      if (output.expr->kind == ExprKind::kLiteral)
+        return fail_with("GROUP BY of a constant over several storage units is not supported", "");
     }
     groups_.push_back(group);
   }
@@ -181,7 +212,8 @@ bool ScatterPlanner::resolve_groups() {
 }
 
 bool ScatterPlanner::resolve_order() {
-  if (in_.layout.order_by.size() != query_.order_by.size()) return fail_with("this form of ORDER BY over several storage units is not supported", "");
+  if (in_.layout.order_by.size() != query_.order_by.size())
+    return fail_with("this form of ORDER BY over several storage units is not supported", "");
   for (size_t i = 0; i < query_.order_by.size(); ++i) {
     const sql::SortItem& item = query_.order_by[i];
     Key key{item.expr, {in_.layout.order_by[i]}, position_of(*item.expr), &item};
@@ -209,7 +241,9 @@ bool ScatterPlanner::resolve_order() {
 // LIMIT and OFFSET values that exec can evaluate.
 std::optional<ValueRef> ScatterPlanner::count_value(const Expr& expr) const {
   const Expr* inner = &expr;
-  if (expr.kind == ExprKind::kCast && !expr.args.empty() && type_family(cast_type(expr.type)) == catalog::type::kInt8) inner = expr.args[0];
+  if (expr.kind == ExprKind::kCast && !expr.args.empty() &&
+      type_family(cast_type(expr.type)) == catalog::type::kInt8)
+    inner = expr.args[0];
   const bool numeric = inner->kind == ExprKind::kLiteral && inner->literal == sql::LiteralType::kNumeric;
   return numeric ? std::nullopt : in_.values.plain(*inner);
 }
@@ -220,14 +254,17 @@ bool ScatterPlanner::limits() {
     if (expr == nullptr) continue;
     const auto value = count_value(*expr);
     if (!value)
-      return fail_with(std::string(offset ? "OFFSET" : "LIMIT") + " of this form over several storage units is not supported", "Use a number or a parameter.");
+      return fail_with(std::string(offset ? "OFFSET" : "LIMIT") +
+                           " of this form over several storage units is not supported",
+                       "Use a number or a parameter.");
     const bool constant_null = value->kind == ValueRef::Kind::kConstant && value->is_null;
     if (!constant_null) (offset ? merge_.offset : merge_.limit) = *value;
   }
   merge_.with_ties = query_.with_ties;
   const bool cut = merge_.limit || merge_.offset;
   if (cut && query_.locking)
-    return fail_with("FOR UPDATE with LIMIT over several storage units would lock more rows than it returns", "Restrict the query to one sharding key, or leave LIMIT out.");
+    return fail_with("FOR UPDATE with LIMIT over several storage units would lock more rows than it returns",
+                     "Restrict the query to one sharding key, or leave LIMIT out.");
   return true;
 }
 
@@ -245,9 +282,13 @@ bool ScatterPlanner::build_select() {
     obstacle_ = finder_.obstacle();
     return false;
   }
-  if (!spread->sharded) return fail_with("a sub-query reads a sharded table on several storage units", "Join the tables on their sharding keys instead.");
+  if (!spread->sharded)
+    return fail_with("a sub-query reads a sharded table on several storage units",
+                     "Join the tables on their sharding keys instead.");
   spread_ = std::move(*spread);
-  if (in_.layout.selects.size() != 1) return fail_with("this form of query over several storage units is not supported", "Write the query without outer parentheses.");
+  if (in_.layout.selects.size() != 1)
+    return fail_with("this form of query over several storage units is not supported",
+                     "Write the query without outer parentheses.");
   if (!list_outputs() || !resolve_groups()) return false;
   std::vector<const Expr*> group_exprs;
   for (const Group& group : groups_) group_exprs.push_back(group.expr);
@@ -255,14 +296,21 @@ bool ScatterPlanner::build_select() {
   if (!check_calls() || !resolve_order() || !limits()) return false;
   has_aggregates_ = query_.having != nullptr || !groups_.empty();
   bool windows = !query_.windows.empty();
-  for (const auto& target : query_.targets) has_aggregates_ = has_aggregates_ || has_aggregate(target.expr), windows = windows || has_window(target.expr);
-  for (const auto& item : query_.order_by) has_aggregates_ = has_aggregates_ || has_aggregate(item.expr), windows = windows || has_window(item.expr);
-  if (query_.locking && (has_aggregates_ || query_.distinct || windows)) return fail_with("FOR UPDATE is not allowed with aggregates, DISTINCT or window functions", "");
+  for (const auto& target : query_.targets)
+    has_aggregates_ = has_aggregates_ || has_aggregate(target.expr),
+    windows = windows || has_window(target.expr);
+  for (const auto& item : query_.order_by)
+    has_aggregates_ = has_aggregates_ || has_aggregate(item.expr), windows = windows || has_window(item.expr);
+  if (query_.locking && (has_aggregates_ || query_.distinct || windows))
+    return fail_with("FOR UPDATE is not allowed with aggregates, DISTINCT or window functions", "");
   if (!query_.distinct_on.empty() && !finder_.contains_key(top_, spread_, query_.distinct_on))
-    return fail_with("DISTINCT ON over several storage units must contain the sharding key", "Add all columns of the sharding key.");
+    return fail_with("DISTINCT ON over several storage units must contain the sharding key",
+                     "Add all columns of the sharding key.");
   if (has_aggregates_ && !local_groups_) {
     if (query_.distinct || !query_.distinct_on.empty() || windows)
-      return fail_with("DISTINCT or window functions over aggregates of several storage units are not supported", "Group by the sharding key, or leave one of them out.");
+      return fail_with(
+          "DISTINCT or window functions over aggregates of several storage units are not supported",
+          "Group by the sharding key, or leave one of them out.");
     return build_groups();
   }
   if (query_.distinct && (local_groups_ || !outputs_contain_key())) return build_distinct();
@@ -280,17 +328,27 @@ bool ScatterPlanner::build_union() {
         obstacle_ = finder_.obstacle();
         return false;
       }
-      return spread->sharded || fail_with("a set operation of a sharded and a broadcast table over several storage units is not supported", "Run the queries one by one.");
+      return spread->sharded || fail_with(
+                                    "a set operation of a sharded and a broadcast table over several storage "
+                                    "units is not supported",
+                                    "Run the queries one by one.");
     }
     if (query.set_operation != sql::SetOperation::kUnion || !query.set_all)
-      return fail_with("UNION, INTERSECT and EXCEPT over several storage units are not supported", "Use UNION ALL, or restrict every part to one sharding key.");
-    return std::ranges::all_of(level.children, [&](const Level* child) { return child->role != LevelRole::kLeg || self(self, *child); });
+      return fail_with("UNION, INTERSECT and EXCEPT over several storage units are not supported",
+                       "Use UNION ALL, or restrict every part to one sharding key.");
+    return std::ranges::all_of(level.children, [&](const Level* child) {
+      return child->role != LevelRole::kLeg || self(self, *child);
+    });
   };
   if (!visit(visit, top_)) return false;
-  if (!query_.order_by.empty()) return fail_with("ORDER BY over UNION ALL of several storage units is not supported", "Leave ORDER BY out, or run the queries one by one.");
+  if (!query_.order_by.empty())
+    return fail_with("ORDER BY over UNION ALL of several storage units is not supported",
+                     "Leave ORDER BY out, or run the queries one by one.");
   if (!limits()) return false;
   const auto names = in_.scope.output_names(top_);
-  if (!names) return fail_with("the output columns of * are not known for this query over several storage units", "List the columns by name.");
+  if (!names)
+    return fail_with("the output columns of * are not known for this query over several storage units",
+                     "List the columns by name.");
   merge_.visible = static_cast<uint32_t>(names->size());
   for (uint32_t i = 0; i < merge_.visible; ++i) {
     OutputColumn column;

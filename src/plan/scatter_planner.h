@@ -1,5 +1,5 @@
-// Tier 2: the fragment that every unit gets for a SELECT over several of them, and how the rows are merged. Exact, or an
-// obstacle.
+// Tier 2: the fragment that every unit gets for a SELECT over several of them, and how the rows are merged.
+// Exact, or an obstacle.
 #pragma once
 
 #include <optional>
@@ -44,9 +44,9 @@ class ScatterPlanner {
 
   // An ORDER BY item.
   struct Key {
-    const sql::Expr* expr = nullptr;      // null: an output column of *
+    const sql::Expr* expr = nullptr;  // null: an output column of *
     Snippet text;
-    std::optional<size_t> target;         // it means this output column
+    std::optional<size_t> target;  // it means this output column
     const sql::SortItem* item = nullptr;
   };
   struct Group {
@@ -55,7 +55,7 @@ class ScatterPlanner {
   };
   // One output column: of a target, or of the star among them.
   struct Output {
-    const sql::Expr* expr = nullptr;      // null: a column of *
+    const sql::Expr* expr = nullptr;  // null: a column of *
     std::optional<ColumnId> column;
     Snippet text;
     std::string name;
@@ -117,7 +117,7 @@ class ScatterPlanner {
   std::vector<Output> outputs_;
   std::vector<Group> groups_;
   std::vector<Key> order_;
-  std::vector<Snippet> shown_;    // grouped: what stands for the targets
+  std::vector<Snippet> shown_;  // grouped: what stands for the targets
   std::vector<Snippet> hidden_;
 };
 

@@ -22,19 +22,21 @@ bool ScatterPlanner::is_volatile(const Expr* expr) const {
     const std::string schema = node.names.size() > 1 ? node.names[node.names.size() - 2] : "";
     const FunctionClass kind = classify_function(node.names);
     found = found || kind == FunctionClass::kVolatile ||
-            (kind == FunctionClass::kUnknown && in_.scope.context().catalog->is_volatile_function(schema, node.names.back()));
+            (kind == FunctionClass::kUnknown &&
+             in_.scope.context().catalog->is_volatile_function(schema, node.names.back()));
   });
   return found;
 }
 
-// Whether every text that the expression is made of, and so its own collation, orders as memcmp does. What is no text is
-// told apart by its type when the merge runs.
+// Whether every text that the expression is made of, and so its own collation, orders as memcmp does. What is
+// no text is told apart by its type when the merge runs.
 bool ScatterPlanner::c_ordered(const Expr& expr) const {
   bool c = true;
   bool collate_c = false;
   walk(&expr, [&](const Expr& node) {
     if (node.kind == ExprKind::kCollate) {
-      const bool is_c = !node.names.empty() && (node.names.back() == "C" || node.names.back() == "POSIX" || node.names.back() == "ucs_basic");
+      const bool is_c = !node.names.empty() && (node.names.back() == "C" || node.names.back() == "POSIX" ||
+                                                node.names.back() == "ucs_basic");
       if (&node == &expr) {
         collate_c = is_c;
       } else {
@@ -43,8 +45,10 @@ bool ScatterPlanner::c_ordered(const Expr& expr) const {
     } else if (node.kind == ExprKind::kColumn) {
       const auto id = in_.scope.resolve(top_, node);
       const auto* column = id ? in_.scope.base_column(*id) : nullptr;
-      c = c && column != nullptr && (column->c_ordered || (column->collation == 0 && in_.scope.context().catalog->database_c_ordered));
-    } else if (node.kind == ExprKind::kLiteral || node.kind == ExprKind::kParameter || node.kind == ExprKind::kFunction) {
+      c = c && column != nullptr &&
+          (column->c_ordered || (column->collation == 0 && in_.scope.context().catalog->database_c_ordered));
+    } else if (node.kind == ExprKind::kLiteral || node.kind == ExprKind::kParameter ||
+               node.kind == ExprKind::kFunction) {
       c = c && in_.scope.context().catalog->database_c_ordered;
     } else if (node.kind == ExprKind::kSubquery || node.kind == ExprKind::kOther) {
       c = false;
@@ -84,10 +88,14 @@ bool ScatterPlanner::build_rows() {
     if (!in_.now.calls.empty()) column.name = outputs_[i].name;
     merge_.output.push_back(std::move(column));
   }
-  if (!order_.empty() && outputs_.empty()) return fail_with("ORDER BY of a query without output columns is not supported", "");
+  if (!order_.empty() && outputs_.empty())
+    return fail_with("ORDER BY of a query without output columns is not supported", "");
   for (const Key& key : order_) {
-    if (is_volatile(key.expr)) return fail_with("ORDER BY of a volatile function over several storage units is not supported", "Order by a column.");
-    if (query_.distinct && !key.target) return fail_with("for SELECT DISTINCT, ORDER BY expressions must appear in the select list", "");
+    if (is_volatile(key.expr))
+      return fail_with("ORDER BY of a volatile function over several storage units is not supported",
+                       "Order by a column.");
+    if (query_.distinct && !key.target)
+      return fail_with("for SELECT DISTINCT, ORDER BY expressions must appear in the select list", "");
     merge_.order_by.push_back(sort_key(key, hide(key.text), false));
   }
   return true;
@@ -96,11 +104,15 @@ bool ScatterPlanner::build_rows() {
 bool ScatterPlanner::build_distinct() {
   merge_.grouped = true;
   for (uint32_t i = 0; i < outputs_.size(); ++i) {
-    if (is_volatile(outputs_[i].expr)) return fail_with("DISTINCT of a volatile function over several storage units is not supported", "");
+    if (is_volatile(outputs_[i].expr))
+      return fail_with("DISTINCT of a volatile function over several storage units is not supported", "");
     if (outputs_[i].column) {
       const auto* column = in_.scope.base_column(*outputs_[i].column);
       if (column == nullptr || column->collation >= kFirstUserOid)
-        return fail_with("DISTINCT of a column whose collation may not be deterministic is not supported over several storage units", "");
+        return fail_with(
+            "DISTINCT of a column whose collation may not be deterministic is not supported over several "
+            "storage units",
+            "");
     }
     OutputColumn column;
     column.column = i;
@@ -109,7 +121,8 @@ bool ScatterPlanner::build_distinct() {
   }
   for (const Output& output : outputs_) merge_.group_keys.push_back(hide(output.text));
   for (const Key& key : order_) {
-    if (!key.target) return fail_with("for SELECT DISTINCT, ORDER BY expressions must appear in the select list", "");
+    if (!key.target)
+      return fail_with("for SELECT DISTINCT, ORDER BY expressions must appear in the select list", "");
     merge_.order_by.push_back(sort_key(key, merge_.group_keys[*key.target], false));
   }
   return true;

@@ -14,7 +14,8 @@ void ScatterPlanner::write_snippet(TextBuilder& builder, const Snippet& snippet)
   }
 }
 
-void ScatterPlanner::write_columns(TextBuilder& builder, const std::vector<Snippet>& columns, bool comma_first) {
+void ScatterPlanner::write_columns(TextBuilder& builder, const std::vector<Snippet>& columns,
+                                   bool comma_first) {
   for (const Snippet& column : columns) {
     if (comma_first) builder.add(", ");
     comma_first = true;

@@ -25,67 +25,96 @@ void add_targets(const std::vector<sql::Target>& targets, std::vector<const sql:
 std::string_view sql_value_name(sql::SqlValue value) {
   using enum sql::SqlValue;
   switch (value) {
-    case kNone: return "?column?";
-    case kCurrentDate: return "current_date";
+    case kNone:
+      return "?column?";
+    case kCurrentDate:
+      return "current_date";
     case kCurrentTime:
-    case kCurrentTimeN: return "current_time";
+    case kCurrentTimeN:
+      return "current_time";
     case kCurrentTimestamp:
-    case kCurrentTimestampN: return "current_timestamp";
+    case kCurrentTimestampN:
+      return "current_timestamp";
     case kLocalTime:
-    case kLocalTimeN: return "localtime";
+    case kLocalTimeN:
+      return "localtime";
     case kLocalTimestamp:
-    case kLocalTimestampN: return "localtimestamp";
-    case kCurrentRole: return "current_role";
-    case kCurrentUser: return "current_user";
-    case kUser: return "user";
-    case kSessionUser: return "session_user";
-    case kCurrentCatalog: return "current_catalog";
-    case kCurrentSchema: return "current_schema";
+    case kLocalTimestampN:
+      return "localtimestamp";
+    case kCurrentRole:
+      return "current_role";
+    case kCurrentUser:
+      return "current_user";
+    case kUser:
+      return "user";
+    case kSessionUser:
+      return "session_user";
+    case kCurrentCatalog:
+      return "current_catalog";
+    case kCurrentSchema:
+      return "current_schema";
   }
   return "?column?";
 }
 
-// The name PostgreSQL gives an unnamed output column (FigureColname) and whether it is a strong one, which a cast around it
-// keeps. Empty where it is not known here.
+// The name PostgreSQL gives an unnamed output column (FigureColname) and whether it is a strong one, which a
+// cast around it keeps. Empty where it is not known here.
 std::pair<std::string, bool> default_name(const sql::Expr& expr) {
-  const auto inner = [&](size_t i) { return i < expr.args.size() && expr.args[i] != nullptr ? default_name(*expr.args[i]) : std::pair<std::string, bool>{"?column?", false}; };
+  const auto inner = [&](size_t i) {
+    return i < expr.args.size() && expr.args[i] != nullptr ? default_name(*expr.args[i])
+                                                           : std::pair<std::string, bool>{"?column?", false};
+  };
   switch (expr.kind) {
-    case ExprKind::kColumn: return {expr.star || expr.names.empty() ? "" : expr.names.back(), true};
-    case ExprKind::kFunction: return {expr.names.empty() ? "" : expr.names.back(), true};
+    case ExprKind::kColumn:
+      return {expr.star || expr.names.empty() ? "" : expr.names.back(), true};
+    case ExprKind::kFunction:
+      return {expr.names.empty() ? "" : expr.names.back(), true};
     case ExprKind::kCast: {
       auto name = inner(0);
       if (name.second) return name;
       return {expr.type.name, false};
     }
-    case ExprKind::kCollate: return inner(0);
-    case ExprKind::kIndirection: return {expr.names.empty() ? inner(0) : std::pair<std::string, bool>{expr.names.back(), true}};
-    case ExprKind::kSqlValue: return {std::string(sql_value_name(expr.sql_value)), true};
-    case ExprKind::kCoalesce: return {"coalesce", true};
-    case ExprKind::kArray: return {"array", true};
-    case ExprKind::kRow: return {"row", true};
+    case ExprKind::kCollate:
+      return inner(0);
+    case ExprKind::kIndirection:
+      return {expr.names.empty() ? inner(0) : std::pair<std::string, bool>{expr.names.back(), true}};
+    case ExprKind::kSqlValue:
+      return {std::string(sql_value_name(expr.sql_value)), true};
+    case ExprKind::kCoalesce:
+      return {"coalesce", true};
+    case ExprKind::kArray:
+      return {"array", true};
+    case ExprKind::kRow:
+      return {"row", true};
     case ExprKind::kSubquery:
       switch (expr.subquery_kind) {
-        case sql::SubqueryKind::kExists: return {"exists", true};
-        case sql::SubqueryKind::kArray: return {"array", true};
+        case sql::SubqueryKind::kExists:
+          return {"exists", true};
+        case sql::SubqueryKind::kArray:
+          return {"array", true};
         case sql::SubqueryKind::kScalar:
           if (expr.subquery != nullptr && !expr.subquery->targets.empty()) {
             const auto& target = expr.subquery->targets[0];
             return target.name.empty() ? default_name(*target.expr) : std::pair{target.name, true};
           }
           return {"?column?", false};
-        default: return {"?column?", false};
+        default:
+          return {"?column?", false};
       }
     case ExprKind::kMinMax:
     case ExprKind::kCase:
-    case ExprKind::kOther: return {"", false};
-    default: return {"?column?", false};
+    case ExprKind::kOther:
+      return {"", false};
+    default:
+      return {"?column?", false};
   }
 }
 
 }  // namespace
 
 bool is_system_column(std::string_view name) {
-  return name == "ctid" || name == "xmin" || name == "xmax" || name == "cmin" || name == "cmax" || name == "tableoid";
+  return name == "ctid" || name == "xmin" || name == "xmax" || name == "cmin" || name == "cmax" ||
+         name == "tableoid";
 }
 
 std::vector<const sql::Expr*> expressions_of(const sql::Query& query) {
@@ -234,8 +263,10 @@ void Scope::name_function_columns(Source& source, const sql::FromItem& item) {
   const sql::Expr& call = *item.functions[0];
   if (call.kind != ExprKind::kFunction || call.names.empty()) return;
   const std::string& name = call.names.back();
-  static constexpr std::string_view kScalar[] = {"generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "unnest"};
-  if (std::ranges::find(kScalar, name) == std::end(kScalar) || (name == "unnest" && call.args.size() != 1)) return;
+  static constexpr std::string_view kScalar[] = {"generate_series", "generate_subscripts",
+                                                 "regexp_split_to_table", "string_to_table", "unnest"};
+  if (std::ranges::find(kScalar, name) == std::end(kScalar) || (name == "unnest" && call.args.size() != 1))
+    return;
   if (source.alias.empty()) source.alias = name;
   source.columns = {source.alias};
   if (item.ordinality) source.columns.emplace_back("ordinality");
@@ -287,7 +318,8 @@ void Scope::add_from(Level& level, const sql::FromItem& item) {
 std::optional<std::vector<Scope::Output>> Scope::outputs(const Level& level) const {
   const sql::Query& query = *level.query;
   const bool selects = query.kind == QueryKind::kSelect;
-  const bool returns = query.kind == QueryKind::kInsert || query.kind == QueryKind::kUpdate || query.kind == QueryKind::kDelete;
+  const bool returns = query.kind == QueryKind::kInsert || query.kind == QueryKind::kUpdate ||
+                       query.kind == QueryKind::kDelete;
   if (!selects && !returns) return std::nullopt;
   std::vector<Output> out;
   for (const auto& target : selects ? query.targets : query.returning) {
@@ -346,7 +378,8 @@ const Source* Scope::find_source(const Level& level, const std::vector<std::stri
     for (const Source* source : at->sources) {
       if (names.size() == 1 && source->alias == names[0]) return source;
       if (names.size() == 2 && source->kind == Source::Kind::kRelation && source->ref->alias.empty() &&
-          source->ref->name == names[1] && source->relation != nullptr && source->relation->schema == names[0])
+          source->ref->name == names[1] && source->relation != nullptr &&
+          source->relation->schema == names[0])
         return source;
     }
   }
@@ -436,7 +469,8 @@ std::optional<std::vector<Scope::StarColumn>> Scope::columns_of(const sql::FromI
   if (item.kind != FromKind::kJoin) {
     const Source* source = source_of(item);
     if (source == nullptr || !source->columns_known) return std::nullopt;
-    for (uint32_t i = 0; i < source->columns.size(); ++i) out.push_back({source->columns[i], ColumnId{source, i}, false});
+    for (uint32_t i = 0; i < source->columns.size(); ++i)
+      out.push_back({source->columns[i], ColumnId{source, i}, false});
     return out;
   }
   if (!item.relation.alias.empty()) return std::nullopt;
@@ -446,7 +480,8 @@ std::optional<std::vector<Scope::StarColumn>> Scope::columns_of(const sql::FromI
   std::vector<std::string> merged = item.using_columns;
   if (item.natural) {
     for (const auto& column : *left) {
-      if (std::ranges::find(*right, column.name, &StarColumn::name) != right->end()) merged.push_back(column.name);
+      if (std::ranges::find(*right, column.name, &StarColumn::name) != right->end())
+        merged.push_back(column.name);
     }
   }
   const auto take = [](std::vector<StarColumn>& from, const std::string& name) -> std::optional<StarColumn> {
@@ -469,10 +504,12 @@ std::optional<std::vector<Scope::StarColumn>> Scope::columns_of(const sql::FromI
   return out;
 }
 
-std::optional<std::vector<Scope::StarColumn>> Scope::expand_star(const Level& level, const sql::Expr& star) const {
+std::optional<std::vector<Scope::StarColumn>> Scope::expand_star(const Level& level,
+                                                                 const sql::Expr& star) const {
   std::vector<StarColumn> out;
   const auto add = [&out](const Source& source) {
-    for (uint32_t i = 0; i < source.columns.size(); ++i) out.push_back({source.columns[i], ColumnId{&source, i}, false});
+    for (uint32_t i = 0; i < source.columns.size(); ++i)
+      out.push_back({source.columns[i], ColumnId{&source, i}, false});
     return source.columns_known;
   };
   if (!star.names.empty()) {
@@ -506,7 +543,8 @@ const catalog::Column* Scope::base_column(const ColumnId& id) const {
   std::optional<ColumnId> at = id;
   for (int depth = 0; at && depth < kMaxOriginDepth; ++depth) {
     if (at->source->kind == Source::Kind::kRelation) {
-      if (at->source->relation == nullptr || at->index >= at->source->relation->columns.size()) return nullptr;
+      if (at->source->relation == nullptr || at->index >= at->source->relation->columns.size())
+        return nullptr;
       return &at->source->relation->columns[at->index];
     }
     at = origin(*at);

@@ -1,5 +1,6 @@
-// Name resolution: which relation and column a name in a query means. Builds one Level per query block (SELECT, leg of a
-// set operation, sub-query, CTE, the statement itself) with its sources. Lives only while a statement is planned.
+// Name resolution: which relation and column a name in a query means. Builds one Level per query block
+// (SELECT, leg of a set operation, sub-query, CTE, the statement itself) with its sources. Lives only while a
+// statement is planned.
 #pragma once
 
 #include <deque>
@@ -20,14 +21,14 @@ struct Level;
 struct Source {
   enum class Kind : uint8_t { kRelation, kDerived, kFunction };
   Kind kind = Kind::kRelation;
-  Level* level = nullptr;                        // where it stands
-  const sql::FromItem* item = nullptr;           // null for the target of a write
-  const sql::RelationRef* ref = nullptr;         // kRelation
-  const catalog::Relation* relation = nullptr;   // null: system catalog, temporary or unknown
+  Level* level = nullptr;                       // where it stands
+  const sql::FromItem* item = nullptr;          // null for the target of a write
+  const sql::RelationRef* ref = nullptr;        // kRelation
+  const catalog::Relation* relation = nullptr;  // null: system catalog, temporary or unknown
   bool is_temp = false;
-  Level* derived = nullptr;                      // kDerived: the sub-query or CTE; null for a CTE's reference to itself
-  std::string alias;                             // name it is referred to by
-  std::vector<std::string> columns;              // names, when known
+  Level* derived = nullptr;          // kDerived: the sub-query or CTE; null for a CTE's reference to itself
+  std::string alias;                 // name it is referred to by
+  std::vector<std::string> columns;  // names, when known
   bool columns_known = false;
   bool is_write_target = false;
 };
@@ -43,14 +44,14 @@ enum class LevelRole : uint8_t { kTop, kLeg, kSublink, kDerived, kCte };
 
 struct Level {
   const sql::Query* query = nullptr;
-  Level* parent = nullptr;             // enclosing scope of names
+  Level* parent = nullptr;  // enclosing scope of names
   LevelRole role = LevelRole::kTop;
   const sql::Expr* sublink = nullptr;  // kSublink
   const Source* as_source = nullptr;   // kDerived, and kCte that is referred to once
   uint32_t references = 0;             // kCte
   bool recursive = false;              // CTE that may refer to itself
   std::vector<Source*> sources;
-  std::vector<Level*> children;        // legs, sublinks, derived tables, CTEs
+  std::vector<Level*> children;  // legs, sublinks, derived tables, CTEs
   std::map<std::string, Level*, std::less<>> ctes;
 };
 
@@ -67,7 +68,8 @@ class Scope {
 
   // The column a reference means; nullopt when it can not be told.
   std::optional<ColumnId> resolve(const Level& level, const sql::Expr& column) const;
-  // The catalog's column, followed through derived tables that pass it on unchanged; nullptr if it is no such column.
+  // The catalog's column, followed through derived tables that pass it on unchanged; nullptr if it is no such
+  // column.
   const catalog::Column* base_column(const ColumnId& id) const;
   // The column a derived source's column is made of, when it is one.
   std::optional<ColumnId> origin(const ColumnId& id) const;
@@ -83,12 +85,12 @@ class Scope {
   const Source* source_of(const sql::FromItem& item) const;
   // Output names of a query; nullopt when unknown.
   std::optional<std::vector<std::string>> output_names(const Level& level) const;
-  // Target expression of output column i when the level is a plain SELECT (stars expanded): either a column or an
-  // expression.
+  // Target expression of output column i when the level is a plain SELECT (stars expanded): either a column
+  // or an expression.
   struct Output {
     std::optional<ColumnId> column;
-    const sql::Expr* expr = nullptr;   // null: a column of *
-    bool merged = false;               // see StarColumn
+    const sql::Expr* expr = nullptr;  // null: a column of *
+    bool merged = false;              // see StarColumn
   };
   std::optional<std::vector<Output>> outputs(const Level& level) const;
 
@@ -116,7 +118,8 @@ class Scope {
 
 bool is_system_column(std::string_view name);
 
-// Calls `visit` for the expression and everything below it, sub-queries excluded (their node itself is visited).
+// Calls `visit` for the expression and everything below it, sub-queries excluded (their node itself is
+// visited).
 template <class Visit>
 void walk(const sql::Expr* expr, const Visit& visit) {
   if (expr == nullptr) return;

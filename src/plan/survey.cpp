@@ -33,7 +33,8 @@ class Surveyor {
 
  private:
   void visit_source(const Source& source) {
-    if (source.item != nullptr && source.item->kind == sql::FromKind::kRelation && source.kind != Source::Kind::kRelation)
+    if (source.item != nullptr && source.item->kind == sql::FromKind::kRelation &&
+        source.kind != Source::Kind::kRelation)
       return;
     if (source.kind != Source::Kind::kRelation) return;
     if (source.is_write_target) {
@@ -58,6 +59,7 @@ class Surveyor {
     if (!relation->hides_sharded.empty()) {
       out_.hidden_what = "view \"" + relation->name + "\"";
       out_.hidden_table = relation->hides_sharded;
+      return;
     }
     switch (relation->placement) {
       case Placement::kSharded:
@@ -79,9 +81,11 @@ class Surveyor {
     if (query.locking) {
       out_.locks_rows = true;
       for (const Source* source : level.sources) {
-        const bool named = query.locked.empty() || std::ranges::find(query.locked, source->alias) != query.locked.end();
+        const bool named =
+            query.locked.empty() || std::ranges::find(query.locked, source->alias) != query.locked.end();
         // A derived table's rows are locked inside it.
-        if (named && (source->kind == Source::Kind::kDerived || is_broadcast(*source))) out_.locks_broadcast |= any_broadcast(*source);
+        if (named && (source->kind == Source::Kind::kDerived || is_broadcast(*source)))
+          out_.locks_broadcast |= any_broadcast(*source);
       }
     }
     for (const auto* item : query.from) note_samples(*item);
@@ -92,7 +96,8 @@ class Surveyor {
   }
   static bool any_broadcast(const Source& source) {
     if (is_broadcast(source)) return true;
-    return source.derived != nullptr && std::ranges::any_of(source.derived->sources, [](const Source* s) { return any_broadcast(*s); });
+    return source.derived != nullptr &&
+           std::ranges::any_of(source.derived->sources, [](const Source* s) { return any_broadcast(*s); });
   }
 
   void note_samples(const sql::FromItem& item) {
@@ -120,7 +125,8 @@ class Surveyor {
 
   void visit_column(const Level& level, const Expr& expr) {
     if (expr.names.size() > 2) out_.qualified_by_schema = true;
-    if (!expr.star && !expr.names.empty() && is_system_column(expr.names.back()) && !scope_.resolve(level, expr)) {
+    if (!expr.star && !expr.names.empty() && is_system_column(expr.names.back()) &&
+        !scope_.resolve(level, expr)) {
       out_.system_column = expr.names.back();
     } else if (scope_.is_whole_row(level, expr)) {
       out_.whole_row = true;
@@ -168,7 +174,8 @@ class Surveyor {
 
   void visit_sequence(const Expr* arg) {
     if (arg != nullptr && arg->kind == ExprKind::kCast && !arg->args.empty()) arg = arg->args[0];
-    if (arg == nullptr || arg->kind != ExprKind::kLiteral || arg->literal != sql::LiteralType::kString) return;
+    if (arg == nullptr || arg->kind != ExprKind::kLiteral || arg->literal != sql::LiteralType::kString)
+      return;
     const size_t dot = arg->text.find('.');
     const std::string schema = dot == std::string::npos ? "" : arg->text.substr(0, dot);
     const std::string name = dot == std::string::npos ? arg->text : arg->text.substr(dot + 1);
@@ -183,6 +190,8 @@ class Surveyor {
 
 }  // namespace
 
-Survey survey_of(const Scope& scope) { return Surveyor(scope).run(); }
+Survey survey_of(const Scope& scope) {
+  return Surveyor(scope).run();
+}
 
 }  // namespace decan::plan

@@ -1,5 +1,5 @@
-// A small catalog for the planner's tests: two units, a hash group of four buckets with customers, orders and items, a uuid
-// group, broadcast and single tables, views and functions that hide sharded tables.
+// A small catalog for the planner's tests: two units, a hash group of four buckets with customers, orders and
+// items, a uuid group, broadcast and single tables, views and functions that hide sharded tables.
 #pragma once
 
 #include <memory>
@@ -106,18 +106,24 @@ inline catalog::SnapshotPtr shop() {
   const auto* by_pair = builder.group({type::kInt4, type::kText}, 4);
   const auto* by_day = builder.group({type::kDate}, 4);
   const auto* lonely = builder.group({type::kInt4}, 4, 1);
-  builder.sharded("customers", by_customer, {1}, {{"customer_id", type::kInt8}, {"name", type::kText}, {"region", type::kText}});
+  builder.sharded("customers", by_customer, {1},
+                  {{"customer_id", type::kInt8}, {"name", type::kText}, {"region", type::kText}});
   builder.sharded("orders", by_customer, {2},
-                  {{"order_id", type::kInt8}, {"customer_id", type::kInt8}, {"total", type::kNumeric}, {"note", type::kText},
+                  {{"order_id", type::kInt8},
+                   {"customer_id", type::kInt8},
+                   {"total", type::kNumeric},
+                   {"note", type::kText},
                    {"created", type::kTimestamptz}});
-  builder.sharded("items", by_customer, {2},
-                  {{"order_id", type::kInt8}, {"customer_id", type::kInt4}, {"sku", type::kText}, {"qty", type::kInt4}});
+  builder.sharded(
+      "items", by_customer, {2},
+      {{"order_id", type::kInt8}, {"customer_id", type::kInt4}, {"sku", type::kText}, {"qty", type::kInt4}});
   builder.sharded("events", by_uuid, {1}, {{"id", type::kUuid}, {"body", type::kText}});
   builder.sharded("pairs", by_pair, {1, 2}, {{"a", type::kInt4}, {"b", type::kText}, {"v", type::kInt4}});
   builder.sharded("daily", by_day, {1}, {{"day", type::kDate}, {"n", type::kInt4}});
   builder.sharded("auto", by_customer, {1}, {{"id", type::kInt8, true}, {"v", type::kInt4}});
   builder.sharded("tiny", lonely, {1}, {{"id", type::kInt4}, {"v", type::kInt4}});
-  builder.sharded("guarded", by_customer, {1}, {{"id", type::kInt8}, {"v", type::kInt4}}).leaf_addressable = false;
+  builder.sharded("guarded", by_customer, {1}, {{"id", type::kInt8}, {"v", type::kInt4}}).leaf_addressable =
+      false;
   builder.broadcast("countries", {{"code", type::kText}, {"label", type::kText}});
   builder.broadcast("rates", {{"id", type::kInt4, true}, {"rate", type::kNumeric}});
   builder.single("settings", 0);

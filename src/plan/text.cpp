@@ -72,7 +72,9 @@ void TextBuilder::add(std::string_view text) {
   }
 }
 
-void TextBuilder::add_leaf(const catalog::Relation* relation) { pieces_.push_back({{}, {}, {}, relation, false}); }
+void TextBuilder::add_leaf(const catalog::Relation* relation) {
+  pieces_.push_back({{}, {}, {}, relation, false});
+}
 
 Text TextBuilder::finish() {
   copy_to(end_);
@@ -85,8 +87,8 @@ uint32_t instance_offset(const TextPosition& position, const sql::Template* tpl)
   return last.offset + last.bytes + (position.offset - position.after_last);
 }
 
-std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf,
-                        std::string_view now) {
+std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl,
+                        std::optional<BucketId> leaf, std::string_view now) {
   std::string out;
   constexpr size_t kLeafNameBytes = 64;
   out.reserve(sql.size() + kLeafNameBytes);

@@ -15,7 +15,8 @@ namespace decan::plan {
 class SourceText {
  public:
   // `tpl` null: positions are counted in the text itself. `base`: where the counting starts.
-  SourceText(std::string_view sql, const sql::Template* tpl, uint32_t base) : sql_(sql), tpl_(tpl), base_(base) {}
+  SourceText(std::string_view sql, const sql::Template* tpl, uint32_t base)
+      : sql_(sql), tpl_(tpl), base_(base) {}
   std::string_view sql() const { return sql_; }
   const sql::Template* tpl() const { return tpl_; }
   uint32_t base() const { return base_; }
@@ -34,7 +35,8 @@ class SourceText {
   uint32_t base_;
 };
 
-// A call of the clock, and what stands for it in texts for several units: `before` + the time as a literal + `after`.
+// A call of the clock, and what stands for it in texts for several units: `before` + the time as a literal +
+// `after`.
 struct NowCall {
   sql::Range range;
   std::string before, after;
@@ -43,7 +45,8 @@ struct NowCall {
 // Pieces in the order in which they are added; adjacent edits must not overlap.
 class TextBuilder {
  public:
-  // Edits [from, to) of the text. `now`: calls to be replaced wherever they are copied, in the order of the text.
+  // Edits [from, to) of the text. `now`: calls to be replaced wherever they are copied, in the order of the
+  // text.
   TextBuilder(const SourceText& source, sql::Range whole, const std::vector<NowCall>* now = nullptr)
       : source_(source), now_(now), at_(whole.begin), end_(whole.end) {}
   // Copies up to `offset`, then continues with what is added.
@@ -51,7 +54,7 @@ class TextBuilder {
   void skip_to(uint32_t offset) { at_ = offset; }
   void add(std::string_view text);
   void add_leaf(const catalog::Relation* relation);
-  void add_copy(sql::Range range);   // a piece of the text from elsewhere
+  void add_copy(sql::Range range);  // a piece of the text from elsewhere
   Text finish();
 
  private:
@@ -63,8 +66,8 @@ class TextBuilder {
 };
 
 // The text as it is for one execution. `leaf`: bucket whose leaves are named.
-std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl, std::optional<BucketId> leaf,
-                        std::string_view now = {});
+std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl,
+                        std::optional<BucketId> leaf, std::string_view now = {});
 // Byte in the instance's text.
 uint32_t instance_offset(const TextPosition& position, const sql::Template* tpl);
 

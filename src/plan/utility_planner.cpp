@@ -34,7 +34,8 @@ std::vector<Token> tokens_of(const UtilityInput& input) {
 }
 
 std::string word(const UtilityInput& input, const Token& token) {
-  return token.kind == TokenKind::kIdentifier ? lower(input.sql.substr(token.begin, token.end - token.begin)) : std::string();
+  return token.kind == TokenKind::kIdentifier ? lower(input.sql.substr(token.begin, token.end - token.begin))
+                                              : std::string();
 }
 
 std::string_view text_from(const UtilityInput& input, const std::vector<Token>& tokens, size_t first) {
@@ -80,7 +81,9 @@ void plan_transaction(const UtilityInput& input, Plan& out) {
     out.name = tree.str("gid");
     const bool prepare = kind == "TRANS_STMT_PREPARE";
     const bool commit = kind == "TRANS_STMT_COMMIT_PREPARED";
-    out.action = prepare ? Action::kPrepareTransaction : commit ? Action::kCommitPrepared : Action::kRollbackPrepared;
+    out.action = prepare  ? Action::kPrepareTransaction
+                 : commit ? Action::kCommitPrepared
+                          : Action::kRollbackPrepared;
     out.tag = prepare ? "PREPARE TRANSACTION" : commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED";
   }
 }
@@ -104,7 +107,8 @@ void plan_set(const UtilityInput& input, Plan& out) {
   spec.is_local = tree.flag("is_local");
   if (kind == "VAR_SET_MULTI") {
     if (name == "TRANSACTION SNAPSHOT")
-      return refuse(out, "SET TRANSACTION SNAPSHOT is not supported", "Snapshots of one unit do not hold for the others.");
+      return refuse(out, "SET TRANSACTION SNAPSHOT is not supported",
+                    "Snapshots of one unit do not hold for the others.");
     if (name == "TRANSACTION") {
       out.action = Action::kSetTransaction;
       out.transaction_options = options_after(input, {"local", "transaction"});
@@ -146,7 +150,9 @@ void plan_prepare(const UtilityInput& input, Plan& out) {
   const auto tokens = tokens_of(input);
   // PREPARE name [ ( type, … ) ] AS body
   size_t i = 2;
-  const auto text = [&](size_t k) { return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : ""; };
+  const auto text = [&](size_t k) {
+    return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : "";
+  };
   if (text(i) == "(") {
     size_t depth = 1;
     size_t start = ++i;
@@ -154,7 +160,9 @@ void plan_prepare(const UtilityInput& input, Plan& out) {
       if (text(i) == "(") ++depth;
       if (text(i) == ")") --depth;
       if ((depth == 1 && text(i) == ",") || depth == 0) {
-        if (i > start) spec.type_names.emplace_back(input.sql.substr(tokens[start].begin, tokens[i - 1].end - tokens[start].begin));
+        if (i > start)
+          spec.type_names.emplace_back(
+              input.sql.substr(tokens[start].begin, tokens[i - 1].end - tokens[start].begin));
         start = i + 1;
       }
     }
@@ -171,7 +179,8 @@ std::optional<ValueRef> constant_argument(const Tree& argument) {
     if (!value.is_null) value.constant = argument.constant();
     return value;
   }
-  // 'x'::type: the prepared statement's own parameter type reads the text, so only a cast that keeps it is constant.
+  // 'x'::type: the prepared statement's own parameter type reads the text, so only a cast that keeps it is
+  // constant.
   return std::nullopt;
 }
 
@@ -182,7 +191,8 @@ void plan_execute(const UtilityInput& input, Plan& out) {
   PreparedSpec spec;
   spec.name = input.statement->tree.str("name");
   const auto tokens = tokens_of(input);
-  if (tokens.size() > 1) spec.name_offset = tokens[1].begin, spec.name_bytes = tokens[1].end - tokens[1].begin;
+  if (tokens.size() > 1)
+    spec.name_offset = tokens[1].begin, spec.name_bytes = tokens[1].end - tokens[1].begin;
   for (const Tree& argument : input.statement->tree.list("params")) {
     auto value = constant_argument(argument);
     if (!value) spec.constant_arguments = false;
@@ -207,11 +217,13 @@ void plan_declare(const UtilityInput& input, Plan& out) {
   if (i + 1 >= tokens.size()) return refuse(out, "this form of DECLARE is not supported", "");
   const SourceText source(input.sql, nullptr, input.base());
   const sql::Range range{tokens[i + 1].begin, tokens.back().end};
-  const QueryInput query{input.statement->query, range, input.range(), input.parameter_types};
+  const QueryInput query{input.statement->query, input.statement->tree, range, input.range(),
+                         input.parameter_types};
   QueryPlanner planner(query, source, *input.context);
   planner.plan(out);
   if (out.action == Action::kScatter)
-    return refuse(out, "a cursor over several storage units is not supported", "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
+    return refuse(out, "a cursor over several storage units is not supported",
+                  "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
   if (out.action != Action::kRoute) return;
   out.action = Action::kDeclareCursor;
   out.tag = "DECLARE CURSOR";
@@ -248,7 +260,8 @@ void plan_do(const UtilityInput& input, Plan& out) {
     if (option.str("defname") != "as") continue;
     const std::string table = table_in_code(option.child("arg").constant(), *input.context->catalog);
     if (!table.empty())
-      return refuse(out, "a DO block that uses the table \"" + table + "\" would see one unit's rows only", "Send its statements one by one.");
+      return refuse(out, "a DO block that uses the table \"" + table + "\" would see one unit's rows only",
+                    "Send its statements one by one.");
   }
 }
 
@@ -262,9 +275,12 @@ void plan_call(const UtilityInput& input, Plan& out) {
   out.effects.changes_settings = true;
   const auto names = input.statement->tree.child("funccall").strings("funcname");
   const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
-  const auto* hidden = names.empty() ? nullptr : input.context->catalog->hidden_function(schema, names.back());
+  const auto* hidden =
+      names.empty() ? nullptr : input.context->catalog->hidden_function(schema, names.back());
   if (hidden != nullptr)
-    refuse(out, "procedure " + names.back() + "() uses the sharded table \"" + hidden->sharded_table + "\" and would see one unit's rows only",
+    refuse(out,
+           "procedure " + names.back() + "() uses the sharded table \"" + hidden->sharded_table +
+               "\" and would see one unit's rows only",
            "Send its statements one by one.");
 }
 
@@ -317,21 +333,26 @@ std::string table_in_code(std::string_view code, const catalog::Snapshot& snapsh
     if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kFail) break;
     if (token.kind != TokenKind::kIdentifier && token.kind != TokenKind::kQuotedIdentifier) {
       // Code in strings: EXECUTE 'UPDATE …', nested $$ bodies.
-      if (token.kind == TokenKind::kString || token.kind == TokenKind::kEscape || token.kind == TokenKind::kDollarString) {
-        const size_t quote = token.kind == TokenKind::kDollarString ? code.find('$', token.begin + 1) + 1 - token.begin : 1;
+      if (token.kind == TokenKind::kString || token.kind == TokenKind::kEscape ||
+          token.kind == TokenKind::kDollarString) {
+        const size_t quote =
+            token.kind == TokenKind::kDollarString ? code.find('$', token.begin + 1) + 1 - token.begin : 1;
         if (token.end - token.begin > 2 * quote) {
-          const std::string inner = table_in_code(code.substr(token.begin + quote, token.end - token.begin - 2 * quote), snapshot);
+          const std::string inner =
+              table_in_code(code.substr(token.begin + quote, token.end - token.begin - 2 * quote), snapshot);
           if (!inner.empty()) return inner;
         }
       }
       continue;
     }
     const std::string name = identifier_value(code.substr(token.begin, token.end - token.begin));
-    static constexpr std::array<std::string_view, 6> kWrites = {"insert", "update", "delete", "truncate", "merge", "copy"};
+    static constexpr std::array<std::string_view, 6> kWrites = {"insert",   "update", "delete",
+                                                                "truncate", "merge",  "copy"};
     writes = writes || std::ranges::find(kWrites, name) != kWrites.end();
     for (const auto& relation : snapshot.relations()) {
       if (relation->name != name) continue;
-      if (relation->placement == catalog::Placement::kSharded || !relation->hides_sharded.empty()) return name;
+      if (relation->placement == catalog::Placement::kSharded || !relation->hides_sharded.empty())
+        return name;
       if (relation->placement == catalog::Placement::kBroadcast) broadcast = name;
     }
   }
@@ -385,17 +406,21 @@ void plan_explain(const UtilityInput& input, Plan& out) {
   }
   const auto tokens = tokens_of(input);
   size_t i = 1;
-  const auto text = [&](size_t k) { return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : ""; };
+  const auto text = [&](size_t k) {
+    return k < tokens.size() ? input.sql.substr(tokens[k].begin, tokens[k].end - tokens[k].begin) : "";
+  };
   if (text(1) == "(" && !input.statement->tree.list("options").empty()) {
     while (i < tokens.size() && text(i) != ")") ++i;
     ++i;
   } else {
-    while (word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyze" || word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyse" ||
+    while (word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyze" ||
+           word(input, tokens[std::min(i, tokens.size() - 1)]) == "analyse" ||
            word(input, tokens[std::min(i, tokens.size() - 1)]) == "verbose")
       ++i;
   }
   if (i >= tokens.size()) return refuse(out, "this form of EXPLAIN is not supported", "");
-  if (i > 1) spec.options = std::string(input.sql.substr(tokens[1].begin, tokens[i - 1].end - tokens[1].begin));
+  if (i > 1)
+    spec.options = std::string(input.sql.substr(tokens[1].begin, tokens[i - 1].end - tokens[1].begin));
   spec.inner_sql = std::string(text_from(input, tokens, i));
   auto planned = plan_statements(spec.inner_sql, nullptr, input.parameter_types, *input.context, nullptr);
   if (!planned || planned->size() != 1) return refuse(out, "this form of EXPLAIN is not supported", "");
@@ -419,12 +444,16 @@ void plan_explain(const UtilityInput& input, Plan& out) {
 
 bool plan_special_select(const UtilityInput& input, Plan& out) {
   const sql::Query& query = *input.statement->query;
-  if (query.kind != sql::QueryKind::kSelect || query.targets.size() != 1 || !query.from.empty() || query.where != nullptr) return false;
+  if (query.kind != sql::QueryKind::kSelect || query.targets.size() != 1 || !query.from.empty() ||
+      query.where != nullptr)
+    return false;
   const sql::Expr& call = *query.targets[0].expr;
   if (call.kind != sql::ExprKind::kFunction || call.names.empty()) return false;
   const std::string& name = call.names.back();
-  const bool admin = name == "create_distributed_table" || name == "create_reference_table" || name == "undistribute_table";
-  const bool config = name == "set_config" && (call.names.size() == 1 || call.names[0] == "pg_catalog") && call.args.size() == 3;
+  const bool admin =
+      name == "create_distributed_table" || name == "create_reference_table" || name == "undistribute_table";
+  const bool config = name == "set_config" && (call.names.size() == 1 || call.names[0] == "pg_catalog") &&
+                      call.args.size() == 3;
   if (!admin && !config) return false;
   const Tree tree = input.statement->tree.list("target_list").at(0).child("val");
   AdminCall spec;
@@ -436,7 +465,8 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
     const auto constant = constant_argument(value);
     if (!constant) {
       if (config) return false;
-      refuse(out, name + "() takes constants only", "Write the table's and the column's name between single quotes.");
+      refuse(out, name + "() takes constants only",
+             "Write the table's and the column's name between single quotes.");
       return true;
     }
     spec.arguments.emplace_back(named ? raw.str("name") : "", *constant);
@@ -453,7 +483,8 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
   out.tag = "SELECT";
   out.returns_rows = true;
   const std::string& local = spec.arguments[2].second.constant;
-  out.detail = SetSpec{canonical_setting(spec.arguments[0].second.constant), local == "true" || local == "t" || local == "1" || local == "on", false, true};
+  out.detail = SetSpec{canonical_setting(spec.arguments[0].second.constant),
+                       local == "true" || local == "t" || local == "1" || local == "on", false, true};
   return true;
 }
 

@@ -1,5 +1,5 @@
-// Plans statements that are neither queries nor DDL: transactions, settings, SQL-level prepared statements and cursors, COPY,
-// EXPLAIN, LISTEN, and the placement functions.
+// Plans statements that are neither queries nor DDL: transactions, settings, SQL-level prepared statements
+// and cursors, COPY, EXPLAIN, LISTEN, and the placement functions.
 #pragma once
 
 #include <span>
@@ -15,10 +15,10 @@ namespace decan::plan {
 
 struct UtilityInput {
   const sql::Statement* statement = nullptr;
-  std::string_view sql;                    // the whole text
+  std::string_view sql;  // the whole text
   std::span<const Oid> parameter_types;
   const Context* context = nullptr;
-  bool alone = true;                       // the only statement of the text: positions are counted from its start
+  bool alone = true;  // the only statement of the text: positions are counted from its start
   uint32_t base() const { return alone ? 0 : statement->offset; }
   sql::Range range() const { return {statement->offset, statement->offset + statement->bytes}; }
   std::string_view own_text() const { return sql.substr(statement->offset, statement->bytes); }
@@ -33,8 +33,8 @@ bool plan_special_select(const UtilityInput& input, Plan& out);
 // DDL and everything else that is not a query.
 void plan_ddl(const UtilityInput& input, Plan& out);
 
-// Names of sharded tables that a piece of code (a function body, a DO block) mentions; empty when none. Broadcast tables count
-// when the code writes at all.
+// Names of sharded tables that a piece of code (a function body, a DO block) mentions; empty when none.
+// Broadcast tables count when the code writes at all.
 std::string table_in_code(std::string_view code, const catalog::Snapshot& snapshot);
 
 }  // namespace decan::plan

@@ -13,7 +13,8 @@ using sql::ExprKind;
 using sql::QueryKind;
 namespace type = catalog::type;
 
-constexpr std::string_view kKeyHint = "Give the sharding key as a constant or a parameter of the column's type.";
+constexpr std::string_view kKeyHint =
+    "Give the sharding key as a constant or a parameter of the column's type.";
 
 // Modifiers that may change a value when it is stored.
 bool modifier_changes(const catalog::Column& column) {
@@ -24,15 +25,17 @@ bool modifier_changes(const catalog::Column& column) {
 
 void QueryPlanner::plan_insert(Plan& out) {
   if (query_.source == nullptr)
-    return refuse(out, "INSERT … DEFAULT VALUES into a sharded table is not supported", std::string(kKeyHint));
-  if (query_.source->kind == QueryKind::kValues && query_.source->order_by.empty() && query_.source->limit == nullptr &&
-      query_.source->offset == nullptr && query_.source->ctes.empty())
+    return refuse(out, "INSERT … DEFAULT VALUES into a sharded table is not supported",
+                  std::string(kKeyHint));
+  if (query_.source->kind == QueryKind::kValues && query_.source->order_by.empty() &&
+      query_.source->limit == nullptr && query_.source->offset == nullptr && query_.source->ctes.empty())
     return insert_values(out, *query_.source);
   insert_select(out);
 }
 
 // The key of one VALUES row.
-std::optional<std::vector<ValueRef>> QueryPlanner::row_key(const std::vector<const Expr*>& row, std::string& why) const {
+std::optional<std::vector<ValueRef>> QueryPlanner::row_key(const std::vector<const Expr*>& row,
+                                                           std::string& why) const {
   const catalog::Relation& relation = *survey_.write_target->relation;
   std::vector<ValueRef> key;
   for (size_t i = 0; i < relation.key_attnums.size(); ++i) {
@@ -47,7 +50,8 @@ std::optional<std::vector<ValueRef>> QueryPlanner::row_key(const std::vector<con
     const Expr* expr = position < row.size() ? row[position] : nullptr;
     if (expr == nullptr || expr->kind == ExprKind::kDefault) {
       if (column.has_default) {
-        why = "the sharding key column \"" + column.name + "\" takes its default value, which is not known here";
+        why = "the sharding key column \"" + column.name +
+              "\" takes its default value, which is not known here";
         return std::nullopt;
       }
       ValueRef null;
@@ -56,7 +60,7 @@ std::optional<std::vector<ValueRef>> QueryPlanner::row_key(const std::vector<con
       continue;
     }
     auto value = values_.assigned(*expr, column);
-    if (!value || (modifier_changes(column) && column.type != type::kVarchar)) {
+    if (!value) {
       why = "the value of the sharding key column \"" + column.name + "\" is not known here";
       return std::nullopt;
     }
@@ -68,7 +72,8 @@ std::optional<std::vector<ValueRef>> QueryPlanner::row_key(const std::vector<con
 void QueryPlanner::insert_values(Plan& out, const sql::Query& source) {
   const catalog::Relation& relation = *survey_.write_target->relation;
   if (survey_.sharded.size() > 1)
-    return refuse(out, "an INSERT with a sub-query on a sharded table is not supported", "Read the values first.");
+    return refuse(out, "an INSERT with a sub-query on a sharded table is not supported",
+                  "Read the values first.");
   InsertRows rows;
   rows.returning = !query_.returning.empty();
   for (const int16_t attnum : relation.key_attnums) {
@@ -78,22 +83,27 @@ void QueryPlanner::insert_values(Plan& out, const sql::Query& source) {
   }
   const sql::QueryLayout* found = layout();
   if (found == nullptr || found->value_rows.size() != source.rows.size())
-    return refuse(out, "this form of INSERT is not supported for sharded tables", "Write INSERT INTO … VALUES (…), (…).");
+    return refuse(out, "this form of INSERT is not supported for sharded tables",
+                  "Write INSERT INTO … VALUES (…), (…).");
   for (size_t i = 0; i < source.rows.size(); ++i) {
     std::string why = "the sharding key of a row is not known here";
     auto key = row_key(source.rows[i], why);
     if (!key) return refuse(out, why, std::string(kKeyHint));
-    rows.rows.push_back({source_.position(found->value_rows[i].begin), source_.position(found->value_rows[i].end), std::move(*key)});
+    rows.rows.push_back({source_.position(found->value_rows[i].begin),
+                         source_.position(found->value_rows[i].end), std::move(*key)});
   }
   out.routing.group = relation.group;
   out.routing.to = RouteTo::kByKey;
   if (!survey_.units.empty()) out.routing.only_unit = *survey_.units.begin();
   if (!survey_.home_function.empty()) out.routing.only_unit = snapshot_.home;
-  if (!out.routing.only_unit) make_leaf_text(out);
+  // Many rows seldom share a bucket.
+  constexpr size_t kMostRowsForLeaf = 32;
+  if (!out.routing.only_unit && rows.rows.size() <= kMostRowsForLeaf) make_leaf_text(out);
   if (rows.rows.size() == 1) {
     // A partition that is not there refuses the row (23514), so the parent needs no check.
     out.action = Action::kRoute;
-    for (const ValueRef& value : rows.rows[0].key) out.routing.keys.push_back(KeyCondition{{value}, {}, {}, 0});
+    for (const ValueRef& value : rows.rows[0].key)
+      out.routing.keys.push_back(KeyCondition{{value}, {}, {}, 0});
     out.explain_reason = "the row's key tells its bucket";
   } else {
     out.action = Action::kInsertRows;
@@ -102,7 +112,8 @@ void QueryPlanner::insert_values(Plan& out, const sql::Query& source) {
   out.detail = std::move(rows);
 }
 
-// Conditions on the target's key that the source query's output satisfies: constants, or columns pinned by conditions.
+// Conditions on the target's key that the source query's output satisfies: constants, or columns pinned by
+// conditions.
 bool QueryPlanner::insert_keys(const Level& source, std::vector<KeyCondition>& keys) const {
   const catalog::Relation& relation = *survey_.write_target->relation;
   const auto outputs = scope_.outputs(source);
@@ -122,7 +133,8 @@ bool QueryPlanner::insert_keys(const Level& source, std::vector<KeyCondition>& k
     if (output.column) {
       const auto* base = scope_.base_column(*output.column);
       const KeyCondition* condition = closure.condition(*output.column);
-      if (base == nullptr || condition == nullptr || type_family(base->type) != type_family(column.type)) return false;
+      if (base == nullptr || condition == nullptr || type_family(base->type) != type_family(column.type))
+        return false;
       keys.push_back(*condition);
     } else {
       auto value = output.expr == nullptr ? std::nullopt : values_.assigned(*output.expr, column);
@@ -154,7 +166,9 @@ bool QueryPlanner::inserts_own_key(const Level& source, const Spread& spread) co
       const auto& output = (*outputs)[position].column;
       const auto* base = output ? scope_.base_column(*output) : nullptr;
       const bool same = output && closure.equal(*output, key.columns[i]);
-      if (!same || base == nullptr || modifier_changes(column) || type_family(base->type) != type_family(column.type)) return false;
+      if (!same || base == nullptr || modifier_changes(column) ||
+          type_family(base->type) != type_family(column.type))
+        return false;
     }
     return true;
   });
@@ -184,7 +198,9 @@ void QueryPlanner::insert_select(Plan& out) {
 
 void QueryPlanner::plan_broadcast_write(Plan& out) {
   const std::string why = broadcast_obstacle();
-  if (!why.empty()) return refuse(out, why, "Give the value as a constant or a parameter, so that every unit stores the same.");
+  if (!why.empty())
+    return refuse(out, why,
+                  "Give the value as a constant or a parameter, so that every unit stores the same.");
   out.action = Action::kScatterWrite;
   out.broadcast_write = true;
   out.routing.to = RouteTo::kAllUnits;
@@ -208,13 +224,20 @@ std::string QueryPlanner::broadcast_obstacle() {
   const catalog::Relation& relation = *survey_.write_target->relation;
   const std::string quoted = "broadcast table \"" + relation.name + "\"";
   if (!survey_.sharded.empty()) return "a write to the " + quoted + " can not read a sharded table";
-  if (!survey_.units.empty()) return "a write to the " + quoted + " can not read \"" + survey_.single_name + "\", which is on one unit only";
-  if (!survey_.volatile_name.empty()) return survey_.volatile_name + " in a write to the " + quoted + " may give another value on every unit";
-  if (!now_calls().obstacle.empty()) return now_calls().obstacle + " in a write to the " + quoted + " may give another value on every unit";
-  if (!survey_.system_column.empty()) return "a system column in a write to the " + quoted + " differs between units";
-  if (survey_.current_of || survey_.samples) return "CURRENT OF and TABLESAMPLE in a write to the " + quoted + " are not supported";
+  if (!survey_.units.empty())
+    return "a write to the " + quoted + " can not read \"" + survey_.single_name +
+           "\", which is on one unit only";
+  if (!survey_.volatile_name.empty())
+    return survey_.volatile_name + " in a write to the " + quoted + " may give another value on every unit";
+  if (!now_calls().obstacle.empty())
+    return now_calls().obstacle + " in a write to the " + quoted + " may give another value on every unit";
+  if (!survey_.system_column.empty())
+    return "a system column in a write to the " + quoted + " differs between units";
+  if (survey_.current_of || survey_.samples)
+    return "CURRENT OF and TABLESAMPLE in a write to the " + quoted + " are not supported";
   if (query_.kind == QueryKind::kMerge) return "MERGE into the " + quoted + " is not supported";
-  if (relation.has_row_triggers) return "the triggers of the " + quoted + " may store another value on every unit";
+  if (relation.has_row_triggers)
+    return "the triggers of the " + quoted + " may store another value on every unit";
   if (query_.kind == QueryKind::kUpdate && !query_.from.empty())
     return "UPDATE … FROM of the " + quoted + " may pick another row on every unit";
   SpreadFinder finder(scope_, facts_);
@@ -225,23 +248,28 @@ std::string QueryPlanner::broadcast_obstacle() {
   }
   if (query_.kind != QueryKind::kInsert) return {};
   for (const catalog::Column& column : relation.columns) {
-    const bool listed = std::ranges::find(query_.columns, column.name, &sql::Target::name) != query_.columns.end();
+    const bool listed =
+        std::ranges::find(query_.columns, column.name, &sql::Target::name) != query_.columns.end();
     const bool given = query_.source != nullptr && (query_.columns.empty() || listed);
     bool defaulted = !given;
     if (given && query_.source->kind == QueryKind::kValues) {
-      const size_t position = query_.columns.empty()
-                                  ? static_cast<size_t>(&column - relation.columns.data())
-                                  : static_cast<size_t>(std::ranges::find(query_.columns, column.name, &sql::Target::name) - query_.columns.begin());
+      const size_t position =
+          query_.columns.empty()
+              ? static_cast<size_t>(&column - relation.columns.data())
+              : static_cast<size_t>(std::ranges::find(query_.columns, column.name, &sql::Target::name) -
+                                    query_.columns.begin());
       for (const auto& row : query_.source->rows)
         defaulted = defaulted || position >= row.size() || row[position]->kind == ExprKind::kDefault;
     }
     if (defaulted && (column.default_is_volatile || column.is_identity))
-      return "the default of column \"" + column.name + "\" of the " + quoted + " may give another value on every unit";
+      return "the default of column \"" + column.name + "\" of the " + quoted +
+             " may give another value on every unit";
   }
   if (query_.source != nullptr && query_.source->kind != QueryKind::kValues && query_.columns.empty()) {
     for (const catalog::Column& column : relation.columns) {
       if (column.default_is_volatile || column.is_identity)
-        return "INSERT … SELECT without a column list into the " + quoted + " may use the default of column \"" + column.name + "\"";
+        return "INSERT … SELECT without a column list into the " + quoted +
+               " may use the default of column \"" + column.name + "\"";
     }
   }
   return {};
@@ -249,13 +277,21 @@ std::string QueryPlanner::broadcast_obstacle() {
 
 void QueryPlanner::scatter_write(Plan& out) {
   const std::string over = " in a write over several storage units is not supported";
-  if (!survey_.inner_writes.empty()) return refuse(out, "a data-modifying WITH" + over, "Run the statements one by one in a transaction.");
-  if (!survey_.system_column.empty()) return refuse(out, "the system column \"" + survey_.system_column + "\"" + over, "Use the table's own columns.");
-  if (!survey_.home_function.empty()) return refuse(out, survey_.home_function + "()" + over, "Call it in a statement of its own.");
+  if (!survey_.inner_writes.empty())
+    return refuse(out, "a data-modifying WITH" + over, "Run the statements one by one in a transaction.");
+  if (!survey_.system_column.empty())
+    return refuse(out, "the system column \"" + survey_.system_column + "\"" + over,
+                  "Use the table's own columns.");
+  if (!survey_.home_function.empty())
+    return refuse(out, survey_.home_function + "()" + over, "Call it in a statement of its own.");
   if (survey_.calls_volatile_user_function || survey_.reads_session_value || survey_.sets_config)
-    return refuse(out, "the function " + survey_.unknown_function + "()" + over, "Call it in a statement of its own.");
-  if (survey_.samples || !survey_.regclass_cast.empty()) return refuse(out, "TABLESAMPLE or a cast to an object id" + over, "");
-  if (!now_calls().obstacle.empty()) return refuse(out, now_calls().obstacle + over, "Use now() or CURRENT_DATE, or pass the time as a parameter.");
+    return refuse(out, "the function " + survey_.unknown_function + "()" + over,
+                  "Call it in a statement of its own.");
+  if (survey_.samples || !survey_.regclass_cast.empty())
+    return refuse(out, "TABLESAMPLE or a cast to an object id" + over, "");
+  if (!now_calls().obstacle.empty())
+    return refuse(out, now_calls().obstacle + over,
+                  "Use now() or CURRENT_DATE, or pass the time as a parameter.");
   SpreadFinder finder(scope_, facts_);
   if (query_.kind == QueryKind::kInsert) {
     const Level* source = nullptr;
@@ -264,19 +300,27 @@ void QueryPlanner::scatter_write(Plan& out) {
     }
     const Source none;
     const auto output = source == nullptr ? std::nullopt : finder.output_of(*source, none);
-    const auto rows = !output || !output->sharded || source->query->kind != QueryKind::kSelect ? std::nullopt : finder.rows_of(*source);
+    const auto rows = !output || !output->sharded || source->query->kind != QueryKind::kSelect
+                          ? std::nullopt
+                          : finder.rows_of(*source);
     if (!rows || !inserts_own_key(*source, *rows))
-      return refuse(out, "INSERT … SELECT into the sharded table \"" + survey_.write_target->relation->name + "\" would move rows between storage units",
-                    "Select the target's sharding key from the same shard group's key, or load the rows with COPY.", finder.obstacle().message);
+      return refuse(
+          out,
+          "INSERT … SELECT into the sharded table \"" + survey_.write_target->relation->name +
+              "\" would move rows between storage units",
+          "Select the target's sharding key from the same shard group's key, or load the rows with COPY.",
+          finder.obstacle().message);
     for (const Level* child : scope_.top().children) {
-      if (child->role == LevelRole::kSublink) return refuse(out, "a sub-query in ON CONFLICT or RETURNING" + over, "");
+      if (child->role == LevelRole::kSublink)
+        return refuse(out, "a sub-query in ON CONFLICT or RETURNING" + over, "");
     }
   } else if (!finder.rows_of(scope_.top())) {
     return refuse(out, finder.obstacle().message, finder.obstacle().hint);
   }
   literal_dependent_ = literal_dependent_ || finder.literal_dependent();
   if (out.whole_text.empty() && !make_whole_text(out))
-    return refuse(out, "this form of write over several storage units is not supported", "Write the statement without outer parentheses and TABLE.");
+    return refuse(out, "this form of write over several storage units is not supported",
+                  "Write the statement without outer parentheses and TABLE.");
   const NowCalls& now = now_calls();
   if (!now.calls.empty()) {
     const sql::QueryLayout& found = *layout();

@@ -359,6 +359,7 @@ Task<Status> Session::execute_statement(Call& call) {
     parameters[i].type = statement->parameter_types[i];
   }
   inner.simple = call.simple;
+  inner.result_formats = call.result_formats;
   inner.plan = statement->plan;
   inner.statement = statement;
   inner.values.sql = statement->sql;

@@ -23,10 +23,18 @@ const FromItem* Converter::join(const pg_query::JoinExpr& node) {
   out.left = from(node.larg());
   out.right = from(node.rarg());
   switch (node.jointype()) {
-    case pg_query::JOIN_LEFT: out.join = JoinType::kLeft; break;
-    case pg_query::JOIN_RIGHT: out.join = JoinType::kRight; break;
-    case pg_query::JOIN_FULL: out.join = JoinType::kFull; break;
-    default: out.join = JoinType::kInner; break;
+    case pg_query::JOIN_LEFT:
+      out.join = JoinType::kLeft;
+      break;
+    case pg_query::JOIN_RIGHT:
+      out.join = JoinType::kRight;
+      break;
+    case pg_query::JOIN_FULL:
+      out.join = JoinType::kFull;
+      break;
+    default:
+      out.join = JoinType::kInner;
+      break;
   }
   out.natural = node.is_natural();
   out.using_columns = string_list(node.using_clause());
@@ -160,7 +168,8 @@ const Query* Converter::select(const pg_query::SelectStmt& stmt) {
   bool all = false;
   for (const auto& item : stmt.locking_clause()) {
     all = all || item.locking_clause().locked_rels_size() == 0;
-    for (const auto& rel : item.locking_clause().locked_rels()) out.locked.push_back(rel.range_var().relname());
+    for (const auto& rel : item.locking_clause().locked_rels())
+      out.locked.push_back(rel.range_var().relname());
   }
   if (all) out.locked.clear();
   return &out;

@@ -63,22 +63,38 @@ void Converter::operation(const pg_query::A_Expr& node, Expr& out) {
   out.location = node.location();
   out.names = string_list(node.name());
   switch (node.kind()) {
-    case pg_query::AEXPR_OP_ANY: out.op = OperatorKind::kAny; break;
-    case pg_query::AEXPR_OP_ALL: out.op = OperatorKind::kAll; break;
-    case pg_query::AEXPR_DISTINCT: out.op = OperatorKind::kDistinct; break;
-    case pg_query::AEXPR_NOT_DISTINCT: out.op = OperatorKind::kNotDistinct; break;
-    case pg_query::AEXPR_NULLIF: out.op = OperatorKind::kNullIf; break;
+    case pg_query::AEXPR_OP_ANY:
+      out.op = OperatorKind::kAny;
+      break;
+    case pg_query::AEXPR_OP_ALL:
+      out.op = OperatorKind::kAll;
+      break;
+    case pg_query::AEXPR_DISTINCT:
+      out.op = OperatorKind::kDistinct;
+      break;
+    case pg_query::AEXPR_NOT_DISTINCT:
+      out.op = OperatorKind::kNotDistinct;
+      break;
+    case pg_query::AEXPR_NULLIF:
+      out.op = OperatorKind::kNullIf;
+      break;
     case pg_query::AEXPR_IN:
       out.op = !out.names.empty() && out.names.back() == "=" ? OperatorKind::kIn : OperatorKind::kNotIn;
       break;
     case pg_query::AEXPR_LIKE:
     case pg_query::AEXPR_ILIKE:
-    case pg_query::AEXPR_SIMILAR: out.op = OperatorKind::kLike; break;
+    case pg_query::AEXPR_SIMILAR:
+      out.op = OperatorKind::kLike;
+      break;
     case pg_query::AEXPR_BETWEEN:
     case pg_query::AEXPR_NOT_BETWEEN:
     case pg_query::AEXPR_BETWEEN_SYM:
-    case pg_query::AEXPR_NOT_BETWEEN_SYM: out.op = OperatorKind::kBetween; break;
-    default: out.op = OperatorKind::kPlain; break;
+    case pg_query::AEXPR_NOT_BETWEEN_SYM:
+      out.op = OperatorKind::kBetween;
+      break;
+    default:
+      out.op = OperatorKind::kPlain;
+      break;
   }
   out.args.push_back(node.has_lexpr() ? expr(node.lexpr()) : nullptr);
   if (node.has_rexpr() && node.rexpr().has_list()) {
@@ -132,12 +148,24 @@ void Converter::sublink(const pg_query::SubLink& node, Expr& out) {
   out.location = node.location();
   out.names = string_list(node.oper_name());
   switch (node.sub_link_type()) {
-    case pg_query::EXISTS_SUBLINK: out.subquery_kind = SubqueryKind::kExists; break;
-    case pg_query::ANY_SUBLINK: out.subquery_kind = SubqueryKind::kAny; break;
-    case pg_query::ALL_SUBLINK: out.subquery_kind = SubqueryKind::kAll; break;
-    case pg_query::ARRAY_SUBLINK: out.subquery_kind = SubqueryKind::kArray; break;
-    case pg_query::ROWCOMPARE_SUBLINK: out.subquery_kind = SubqueryKind::kRowCompare; break;
-    default: out.subquery_kind = SubqueryKind::kScalar; break;
+    case pg_query::EXISTS_SUBLINK:
+      out.subquery_kind = SubqueryKind::kExists;
+      break;
+    case pg_query::ANY_SUBLINK:
+      out.subquery_kind = SubqueryKind::kAny;
+      break;
+    case pg_query::ALL_SUBLINK:
+      out.subquery_kind = SubqueryKind::kAll;
+      break;
+    case pg_query::ARRAY_SUBLINK:
+      out.subquery_kind = SubqueryKind::kArray;
+      break;
+    case pg_query::ROWCOMPARE_SUBLINK:
+      out.subquery_kind = SubqueryKind::kRowCompare;
+      break;
+    default:
+      out.subquery_kind = SubqueryKind::kScalar;
+      break;
   }
   if (node.has_testexpr()) out.args.push_back(expr(node.testexpr()));
   out.subquery = query(node.subselect());

@@ -50,9 +50,10 @@ class Text {
   uint32_t depth(size_t i) const { return pieces_[i].depth; }
   // Keyword at token i; never a quoted name, nor one behind "." or AS, which may be any word.
   bool word(size_t i, std::string_view lower) const {
-    if (i >= pieces_.size() || pieces_[i].token.kind != TokenKind::kIdentifier || !is_word(text(i), lower)) return false;
-    return i == 0 || (text(i - 1) != "." && !(is_word(text(i - 1), "as") && lower != "select" && lower != "with" &&
-                                             lower != "materialized" && lower != "not"));
+    if (i >= pieces_.size() || pieces_[i].token.kind != TokenKind::kIdentifier || !is_word(text(i), lower))
+      return false;
+    return i == 0 || (text(i - 1) != "." && !(is_word(text(i - 1), "as") && lower != "select" &&
+                                              lower != "with" && lower != "materialized" && lower != "not"));
   }
   // The token that closes the parenthesis at i.
   size_t closing(size_t i) const {
@@ -101,14 +102,29 @@ class Reader {
   }
 
  private:
-  enum Clause : uint8_t { kNone, kFrom, kWhere, kGroup, kHaving, kWindow, kSetOp, kOrder, kLimit, kOffset, kFetch, kLock, kInto };
+  enum Clause : uint8_t {
+    kNone,
+    kFrom,
+    kWhere,
+    kGroup,
+    kHaving,
+    kWindow,
+    kSetOp,
+    kOrder,
+    kLimit,
+    kOffset,
+    kFetch,
+    kLock,
+    kInto
+  };
 
   // Position after WITH …; `i` unchanged when there is none.
   size_t skip_with(size_t i, const Query& query, uint32_t depth) const {
     if (query.ctes.empty() || !text_.word(i, "with")) return i;
     for (size_t k = i + 1; k < text_.size(); ++k) {
       if (text_.depth(k) != depth) continue;
-      for (const std::string_view start : {"select", "values", "table", "insert", "update", "delete", "merge"}) {
+      for (const std::string_view start :
+           {"select", "values", "table", "insert", "update", "delete", "merge"}) {
         if (text_.word(k, start) && !text_.word(k - 1, "with") && text_.text(k - 1) == ")") return k;
       }
       if (text_.text(k) == "(" && text_.text(k - 1) == ")") return k;
@@ -118,7 +134,8 @@ class Reader {
 
   Clause clause_at(size_t i) const {
     if (text_.word(i, "from")) {
-      const bool distinct_from = i > 1 && text_.word(i - 1, "distinct") && (text_.word(i - 2, "is") || text_.word(i - 2, "not"));
+      const bool distinct_from =
+          i > 1 && text_.word(i - 1, "distinct") && (text_.word(i - 2, "is") || text_.word(i - 2, "not"));
       return distinct_from || text_.word(i - 1, "rows") ? kNone : kFrom;
     }
     if (text_.word(i, "where")) return kWhere;
@@ -204,8 +221,8 @@ class Reader {
           stop = next_clause(stop, end, depth);
           if (stop >= end) break;
           const Clause clause = clause_at(stop);
-          if (clause == kSetOp || clause == kOrder || clause == kLimit || clause == kOffset || clause == kFetch ||
-              clause == kLock)
+          if (clause == kSetOp || clause == kOrder || clause == kLimit || clause == kOffset ||
+              clause == kFetch || clause == kLock)
             break;
           ++stop;
         }
@@ -222,7 +239,8 @@ class Reader {
 
   bool leg_of(size_t i, size_t end, const Query& leaf) {
     if (text_.text(i) == "(") {
-      // Nested set operations in parentheses are leaves of the same tree only if the tree is read in depth; refused.
+      // Nested set operations in parentheses are leaves of the same tree only if the tree is read in depth;
+      // refused.
       if (text_.closing(i) + 1 != end) return false;
       return nested(i + 1, end - 1, leaf, false);
     }
@@ -302,7 +320,8 @@ class Reader {
     return i;
   }
 
-  bool targets(size_t first, size_t stop, const std::vector<Target>& list, uint32_t depth, SelectLayout& out) {
+  bool targets(size_t first, size_t stop, const std::vector<Target>& list, uint32_t depth,
+               SelectLayout& out) {
     const auto parts = split(first, stop, depth);
     if (parts.size() != list.size()) return false;
     for (size_t n = 0; n < parts.size(); ++n) {
@@ -361,7 +380,8 @@ class Reader {
       i = stop;
     }
     if (limit_first != end) out_.limit_clauses = text_.range(limit_first, limit_past);
-    return out_.order_clause.empty() == query.order_by.empty() && (limit_first == end) == (!query.limit && !query.offset);
+    return out_.order_clause.empty() == query.order_by.empty() &&
+           (limit_first == end) == (!query.limit && !query.offset);
   }
 
   bool limit_expression(size_t i, size_t stop, Clause clause) {
@@ -390,12 +410,8 @@ class Reader {
     return i;
   }
 
-  bool update(size_t i, const Query& query) {
-    return text_.word(i, "update") && where_of_write(i, query);
-  }
-  bool remove(size_t i, const Query& query) {
-    return text_.word(i, "delete") && where_of_write(i, query);
-  }
+  bool update(size_t i, const Query& query) { return text_.word(i, "update") && where_of_write(i, query); }
+  bool remove(size_t i, const Query& query) { return text_.word(i, "delete") && where_of_write(i, query); }
   bool where_of_write(size_t i, const Query& query) {
     SelectLayout& out = out_.selects.emplace_back();
     const size_t returning = query.returning.empty() ? text_.size() : find_word(i, "returning", 0);
@@ -421,8 +437,8 @@ class Reader {
         if (!in_columns) break;
         in_columns = false;
         k = text_.closing(k);
-      } else if (!in_columns && (text_.word(k, "values") || text_.word(k, "select") || text_.word(k, "with") ||
-                                 text_.word(k, "table"))) {
+      } else if (!in_columns && (text_.word(k, "values") || text_.word(k, "select") ||
+                                 text_.word(k, "with") || text_.word(k, "table"))) {
         break;
       }
     }
@@ -465,7 +481,8 @@ Range name_range(std::string_view sql, int32_t location, bool standard_conformin
   }
 }
 
-std::optional<CallLayout> call_layout(std::string_view sql, int32_t location, bool standard_conforming_strings) {
+std::optional<CallLayout> call_layout(std::string_view sql, int32_t location,
+                                      bool standard_conforming_strings) {
   const Range name = name_range(sql, location, standard_conforming_strings);
   if (name.empty()) return std::nullopt;
   const Text text(sql, {name.end, static_cast<uint32_t>(sql.size())}, standard_conforming_strings);

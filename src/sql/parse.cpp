@@ -10,11 +10,13 @@
 namespace decan::sql {
 namespace {
 
-// Levels of protobuf nesting; an operator takes two. Bounds the stack of decoding and of every walk over the tree.
+// Levels of protobuf nesting; an operator takes two. Bounds the stack of decoding and of every walk over the
+// tree.
 constexpr int kMaxDepth = 3000;
 
 Error parse_error(const PgQueryError& error, uint32_t* position_out) {
-  if (position_out != nullptr) *position_out = error.cursorpos > 0 ? static_cast<uint32_t>(error.cursorpos) : 0;
+  if (position_out != nullptr)
+    *position_out = error.cursorpos > 0 ? static_cast<uint32_t>(error.cursorpos) : 0;
   const std::string message = error.message == nullptr ? "syntax error" : error.message;
   if (message.contains("stack depth limit"))
     return Error{"54001", message, {}, "Split the statement into smaller ones."};
@@ -59,7 +61,8 @@ void clear_locations(google::protobuf::Message& message) {
   for (const auto* field : fields) {
     if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
       const std::string& name = field->name();
-      if (name == "location" || name == "stmt_location" || name == "stmt_len") reflection->ClearField(&message, field);
+      if (name == "location" || name == "stmt_location" || name == "stmt_len")
+        reflection->ClearField(&message, field);
     } else if (field->is_repeated()) {
       for (int i = 0; i < reflection->FieldSize(message, field); ++i)
         clear_locations(*reflection->MutableRepeatedMessage(&message, field, i));
@@ -114,13 +117,16 @@ size_t take_guards(pg_query::Node& node) {
   if (node.has_delete_stmt()) return take_guard(*node.mutable_delete_stmt()) ? 1 : 0;
   if (node.has_insert_stmt() && node.insert_stmt().has_select_stmt())
     return take_guards(*node.mutable_insert_stmt()->mutable_select_stmt());
-  if (node.has_copy_stmt() && node.copy_stmt().has_query()) return take_guards(*node.mutable_copy_stmt()->mutable_query());
-  if (node.has_declare_cursor_stmt()) return take_guards(*node.mutable_declare_cursor_stmt()->mutable_query());
+  if (node.has_copy_stmt() && node.copy_stmt().has_query())
+    return take_guards(*node.mutable_copy_stmt()->mutable_query());
+  if (node.has_declare_cursor_stmt())
+    return take_guards(*node.mutable_declare_cursor_stmt()->mutable_query());
   return 0;
 }
 
 // The only relation reference with that name, or nullptr.
-pg_query::RangeVar* find_relation(google::protobuf::Message& message, std::string_view schema, std::string_view name) {
+pg_query::RangeVar* find_relation(google::protobuf::Message& message, std::string_view schema,
+                                  std::string_view name) {
   if (message.GetDescriptor() == pg_query::RangeVar::descriptor()) {
     auto& var = static_cast<pg_query::RangeVar&>(message);
     return var.schemaname() == schema && var.relname() == name ? &var : nullptr;
@@ -176,27 +182,39 @@ bool same_expression(const Expr& a, const Expr& b) {
   return canonical(left) == canonical(right);
 }
 
-bool equal_but_guards(std::string_view original, std::string_view rewritten, size_t guards) {
-  pg_query::ParseResult left;
-  pg_query::ParseResult right;
-  if (!decode(original, left, nullptr) || !decode(rewritten, right, nullptr)) return false;
-  if (right.stmts_size() != 1 || take_guards(*right.mutable_stmts(0)->mutable_stmt()) != guards) return false;
-  return canonical(left) == canonical(right);
+bool RewriteProof::equal(google::protobuf::Message& rewritten) {
+  if (canonical_.empty()) {
+    const std::unique_ptr<google::protobuf::Message> copy(original_.message()->New());
+    copy->CopyFrom(*original_.message());
+    canonical_ = canonical(*copy);
+  }
+  // The original's Node wrapper was seen through; its content tells the kind by its descriptor.
+  const Tree inner(&rewritten);
+  if (!inner || inner.message()->GetDescriptor() != original_.message()->GetDescriptor()) return false;
+  return canonical(*const_cast<google::protobuf::Message*>(inner.message())) == canonical_;
 }
 
-bool equal_but_leaves(std::string_view original, std::string_view rewritten, const std::vector<LeafName>& leaves) {
-  pg_query::ParseResult left;
-  pg_query::ParseResult right;
-  if (!decode(original, left, nullptr) || !decode(rewritten, right, nullptr)) return false;
+bool RewriteProof::equal_but_guards(std::string_view rewritten, size_t guards) {
+  pg_query::ParseResult parsed;
+  if (!decode(rewritten, parsed, nullptr) || parsed.stmts_size() != 1) return false;
+  pg_query::Node& stmt = *parsed.mutable_stmts(0)->mutable_stmt();
+  return take_guards(stmt) == guards && equal(stmt);
+}
+
+bool RewriteProof::equal_but_leaves(std::string_view rewritten, const std::vector<LeafName>& leaves) {
+  pg_query::ParseResult parsed;
+  if (!decode(rewritten, parsed, nullptr) || parsed.stmts_size() != 1) return false;
   for (const LeafName& leaf : leaves) {
-    pg_query::RangeVar* var = find_relation(right, leaf.schema, leaf.name);
+    pg_query::RangeVar* var = find_relation(parsed, leaf.schema, leaf.name);
     const RelationRef& relation = *leaf.relation;
-    if (var == nullptr || var->alias().aliasname() != (relation.alias.empty() ? relation.name : relation.alias)) return false;
+    if (var == nullptr ||
+        var->alias().aliasname() != (relation.alias.empty() ? relation.name : relation.alias))
+      return false;
     var->set_schemaname(relation.schema);
     var->set_relname(relation.name);
     if (relation.alias.empty()) var->clear_alias();
   }
-  return canonical(left) == canonical(right);
+  return equal(*parsed.mutable_stmts(0)->mutable_stmt());
 }
 
 }  // namespace decan::sql

@@ -17,8 +17,8 @@ namespace decan::sql {
 struct Statement {
   uint32_t offset = 0, bytes = 0;  // its text, without the ';'
   Tree tree;
-  // The statement itself when it is SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE; otherwise the query inside CREATE
-  // TABLE AS, CREATE VIEW, COPY (…), EXPLAIN, DECLARE, PREPARE, when there is one.
+  // The statement itself when it is SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE; otherwise the query
+  // inside CREATE TABLE AS, CREATE VIEW, COPY (…), EXPLAIN, DECLARE, PREPARE, when there is one.
   const Query* query = nullptr;
   bool is_query = false;
 };
@@ -39,19 +39,28 @@ class ParsedText {
   std::vector<Statement> statements_;
 };
 
-// Errors: 42601 with the position in characters from 1 (0 unknown); 54001 for text nested too deeply; 22021 for a NUL.
+// Errors: 42601 with the position in characters from 1 (0 unknown); 54001 for text nested too deeply; 22021
+// for a NUL.
 Result<ParsedText> parse(std::string_view sql, uint32_t* position_out);
 
-// Proof of a rewritten text. True when `rewritten` parses to `original`'s tree but for locations, after exactly `guards`
-// conjuncts that read the relation decan.map were taken out of its WHERE clauses.
-bool equal_but_guards(std::string_view original, std::string_view rewritten, size_t guards);
+// Proof that a rewritten text means what the statement meant: it is parsed, the rewriting is undone in its
+// tree, and the trees are compared but for locations.
+class RewriteProof {
+ public:
+  explicit RewriteProof(const Tree& original) : original_(original) {}
+  // Exactly `guards` conjuncts that read the relation decan.map were added to its WHERE clauses.
+  bool equal_but_guards(std::string_view rewritten, size_t guards);
+  // In place of each `relation` stands `schema.name`, with its alias or its own name as alias.
+  struct LeafName {
+    const RelationRef* relation = nullptr;
+    std::string schema, name;
+  };
+  bool equal_but_leaves(std::string_view rewritten, const std::vector<LeafName>& leaves);
 
-// True when `rewritten` parses to `original`'s tree but for locations and for relation references: in place of each
-// `relation` of the original the rewritten text names `schema.name`, with its alias or its own name as alias.
-struct LeafName {
-  const RelationRef* relation = nullptr;
-  std::string schema, name;
+ private:
+  bool equal(google::protobuf::Message& rewritten);
+  Tree original_;
+  std::string canonical_;  // made at the first proof
 };
-bool equal_but_leaves(std::string_view original, std::string_view rewritten, const std::vector<LeafName>& leaves);
 
 }  // namespace decan::sql

@@ -1,5 +1,6 @@
-// The template of a statement: its text with literals lifted out. One pass of a hand-written scanner that follows
-// PostgreSQL's lexical rules (chapter 4.1), so that statements that differ only in literals share one plan.
+// The template of a statement: its text with literals lifted out. One pass of a hand-written scanner that
+// follows PostgreSQL's lexical rules (chapter 4.1), so that statements that differ only in literals share one
+// plan.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct Literal {
   uint32_t bytes;
 };
 
-// Bounded: a statement with more than kMaxLiterals literals keeps its whole text as its template (`exact`), so bulk
-// inserts do not flood the cache with literals.
+// Bounded: a statement with more than kMaxLiterals literals keeps its whole text as its template (`exact`),
+// so bulk inserts do not flood the cache with literals.
 inline constexpr size_t kMaxLiterals = 256;
 
 struct Template {
@@ -36,8 +37,8 @@ struct Template {
   void clear() { text.clear(), literals.clear(), hash = 0, exact = false; }
 };
 
-// Fills `out` (reused between calls: no allocation in steady state). Comments are kept as they are: hints are comments.
-// Text that ends inside a quote or comment gives `exact`; the parser will report the error.
+// Fills `out` (reused between calls: no allocation in steady state). Comments are kept as they are: hints are
+// comments. Text that ends inside a quote or comment gives `exact`; the parser will report the error.
 void scan_template(std::string_view sql, bool standard_conforming_strings, Template& out);
 
 // The value a literal denotes: 'it''s' -> it's; nullopt for kOther.

@@ -154,8 +154,8 @@ void expect_same_tokens(const std::string& sql) {
   bool their_failure = false;
   auto our_tokens = ours(sql, our_failure);
   const auto their_tokens = theirs(sql, their_failure);
-  // Where only one of the two sees an error (an empty "" name, a character that no token starts with), the parser must
-  // refuse the text.
+  // Where only one of the two sees an error (an empty "" name, a character that no token starts with), the
+  // parser must refuse the text.
   if (our_failure != their_failure) {
     PgQueryParseResult parsed = pg_query_parse(sql.c_str());
     EXPECT_NE(parsed.error, nullptr) << sql;

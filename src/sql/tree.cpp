@@ -56,7 +56,9 @@ bool take_unknown_field_used() {
 
 Tree::Tree(const Message* message) : message_(unwrap(message)) {}
 
-std::string Tree::kind() const { return message_ == nullptr ? "" : message_->GetDescriptor()->name(); }
+std::string Tree::kind() const {
+  return message_ == nullptr ? "" : message_->GetDescriptor()->name();
+}
 
 std::string Tree::str(std::string_view field) const {
   const FieldDescriptor* found = find_field(message_, field);
@@ -69,11 +71,17 @@ int64_t Tree::num(std::string_view field) const {
   if (found == nullptr) return 0;
   const auto* reflection = message_->GetReflection();
   switch (found->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32: return reflection->GetInt32(*message_, found);
-    case FieldDescriptor::CPPTYPE_INT64: return reflection->GetInt64(*message_, found);
-    case FieldDescriptor::CPPTYPE_UINT32: return reflection->GetUInt32(*message_, found);
-    case FieldDescriptor::CPPTYPE_ENUM: return reflection->GetEnumValue(*message_, found);
-    default: unknown_field = true; return 0;
+    case FieldDescriptor::CPPTYPE_INT32:
+      return reflection->GetInt32(*message_, found);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return reflection->GetInt64(*message_, found);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return reflection->GetUInt32(*message_, found);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return reflection->GetEnumValue(*message_, found);
+    default:
+      unknown_field = true;
+      return 0;
   }
 }
 
@@ -91,7 +99,8 @@ bool Tree::flag(std::string_view field) const {
 
 Tree Tree::child(std::string_view field) const {
   const FieldDescriptor* found = find_field(message_, field);
-  if (found == nullptr || found->is_repeated() || found->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return {};
+  if (found == nullptr || found->is_repeated() || found->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE)
+    return {};
   const auto* reflection = message_->GetReflection();
   if (!reflection->HasField(*message_, found)) return {};
   return Tree(&reflection->GetMessage(*message_, found));
@@ -100,7 +109,8 @@ Tree Tree::child(std::string_view field) const {
 std::vector<Tree> Tree::list(std::string_view field) const {
   std::vector<Tree> out;
   const FieldDescriptor* found = find_field(message_, field);
-  if (found == nullptr || !found->is_repeated() || found->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return out;
+  if (found == nullptr || !found->is_repeated() || found->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE)
+    return out;
   const auto* reflection = message_->GetReflection();
   for (int i = 0; i < reflection->FieldSize(*message_, found); ++i)
     out.emplace_back(&reflection->GetRepeatedMessage(*message_, found, i));

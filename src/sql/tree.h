@@ -1,5 +1,6 @@
-// Read access to a node of libpg_query's tree by the field names of PostgreSQL's own parse nodes (parsenodes.h), for
-// statements that the planner only classifies (DDL, utility). Node wrappers are seen through. Views into a ParsedText.
+// Read access to a node of libpg_query's tree by the field names of PostgreSQL's own parse nodes
+// (parsenodes.h), for statements that the planner only classifies (DDL, utility). Node wrappers are seen
+// through. Views into a ParsedText.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,12 @@ class Tree {
   explicit Tree(const google::protobuf::Message* message);
 
   explicit operator bool() const { return message_ != nullptr; }
-  std::string kind() const;                        // "CreateStmt"; empty for no node
+  std::string kind() const;  // "CreateStmt"; empty for no node
   bool is(std::string_view wanted) const { return kind() == wanted; }
-  // Each answers the default when there is no node. A field that the node's type does not have is a mistake of ours: it
-  // sets `unknown_field_used()`, upon which planning refuses the statement.
+  // Each answers the default when there is no node. A field that the node's type does not have is a mistake
+  // of ours: it sets `unknown_field_used()`, upon which planning refuses the statement.
   std::string str(std::string_view field) const;
-  int64_t num(std::string_view field) const;       // integers and enums
+  int64_t num(std::string_view field) const;          // integers and enums
   std::string name_of(std::string_view field) const;  // an enum's name: "OBJECT_TABLE"
   bool flag(std::string_view field) const;
   Tree child(std::string_view field) const;
