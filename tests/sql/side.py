@@ -58,7 +58,7 @@ class Side:
     def __init__(self, name: str, cluster):
         self.name = name
         self.cluster = cluster
-        self.helper = wire.connect(cluster)
+        self.helper = wire.connect(cluster, timeout=20)
         self.sessions: dict[str, wire.Wire] = {}
         self.type_names: dict[int, str] = {}
         self.table_names: dict[int, str] = {}
@@ -67,7 +67,7 @@ class Side:
 
     def session(self, name: str) -> wire.Wire:
         if name not in self.sessions:
-            self.sessions[name] = wire.connect(self.cluster, timeout=60)
+            self.sessions[name] = wire.connect(self.cluster, timeout=20)
         return self.sessions[name]
 
     def close_sessions(self) -> None:
@@ -187,7 +187,7 @@ class Side:
         """Drops everything a file has left behind."""
         self.close_sessions()
         self.helper.close()
-        self.helper = wire.connect(self.cluster)
+        self.helper = wire.connect(self.cluster, timeout=20)
         self.helper.run("SET client_min_messages = error")
         for listing in self.CLEANUP:
             for (command,) in self.helper.run(listing).rows:
