@@ -62,6 +62,10 @@ Result<Config> prepare_config(const agent::Layout& layout, uint16_t port) {
   auto config = load_config(path);
   if (!config || port == 0 || config->compute.listen.front().port == port) return config;
   const uint16_t before = config->compute.listen.front().port;
+  if (agent::FileLock::holder(layout.supervisor_lock())) {
+    return fail("55006", fmt::format("the cluster runs already, on port {}", before), {},
+                "Leave --port out, or run 'decan down' first.");
+  }
   std::string changed = first_config(port);
   if (**text != first_config(before)) {
     // Somebody wrote this file: it may say more, but then not about the compute node.

@@ -324,6 +324,20 @@ def test_the_number_of_units_is_decided_at_the_first_start(deployment):
     assert "this cluster has 1 storage units" in done.stderr
 
 
+def test_the_port_of_a_running_cluster_stays_and_changes_after_down(deployment):
+    deployment.up()
+    other = clusters.free_port()
+    done = deployment.run("up", "--port", str(other))
+    assert done.returncode == 1
+    assert f"the cluster runs already, on port {deployment.port}" in done.stderr
+    assert deployment.value("SELECT 1") == 1
+    deployment.run("down")
+    deployment.port = other
+    deployment.up()
+    assert f":{other}/" in deployment.dsn()
+    assert deployment.value("SELECT 1") == 1
+
+
 def test_a_long_path_still_works(deployment):
     deployment.directory = deployment.directory.parent / ("long" * 30)
     deployment.up()
