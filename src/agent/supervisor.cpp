@@ -106,6 +106,7 @@ Status Supervisor::run() {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  raise_file_limit();
   signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) return fail(system_error("can not receive signals", errno));
   state_.supervisor_pid = ::getpid();
