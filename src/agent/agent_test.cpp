@@ -220,14 +220,14 @@ TEST_F(AgentTest, the_owner_password_is_generated_once_and_fits_a_password_file)
   EXPECT_EQ(stored_password(layout, "app").value(), password);
   EXPECT_FALSE(stored_password(layout, "other").value());
   EXPECT_EQ(mode_of(layout.credentials()), 0600u);
-  std::ofstream(layout.credentials(), std::ios::app) << "*:*:*:app:a\\:b\\\\c\n";
-  EXPECT_EQ(stored_password(layout, "app").value(), "a:b\\c");
+  std::ofstream(layout.credentials(), std::ios::app) << "*:*:*:other:a\\:b\\\\c\n";
+  EXPECT_EQ(stored_password(layout, "other").value(), "a:b\\c");
 }
 
 TEST(ClientUrl, encodes_what_urls_do_not_take_and_names_an_address_that_can_be_reached) {
   Config config = default_config("/d");
   config.compute.listen = {{"0.0.0.0", 5000}};
-  EXPECT_EQ(client_url(config, {}), "postgresql://decan@127.0.0.1:5000/decan");
+  EXPECT_EQ(client_url(config, {}), "postgresql://app@127.0.0.1:5000/decan");
   UrlOptions options;
   options.role = "a b";
   options.password = "p@ss/w:d";

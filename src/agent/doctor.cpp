@@ -177,6 +177,8 @@ class Doctor {
     if (!report.supervised) {
       if (report.state.phase == Phase::kFailed && report.state.error)
         bad("cluster", *report.state.error);
+      else if (report.state.supervisor_pid == 0)
+        warn("cluster", "the cluster was never started whole", "Run 'decan up'.");
       else if (report.state.phase == Phase::kStopped)
         warn("cluster", "the cluster is stopped", "Run 'decan up'.");
       else

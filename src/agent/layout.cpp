@@ -108,7 +108,10 @@ std::string default_directory() {
 
 std::string absolute_path(const std::string& path) {
   std::error_code code;
-  std::string out = fs::weakly_canonical(fs::absolute(path, code), code).string();
+  const fs::path plain = fs::absolute(path, code).lexically_normal();
+  std::string out = fs::weakly_canonical(plain, code).string();
+  if (code || out.empty())
+    out = plain.string();  // a directory above it can not be entered: said later, by name
   while (out.size() > 1 && out.ends_with('/')) out.pop_back();
   return out;
 }

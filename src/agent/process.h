@@ -71,6 +71,10 @@ std::vector<std::string> process_arguments(pid_t pid);
 // directory).
 std::vector<pid_t> processes_in(const std::string& directory);
 
+// Raises the soft limit of open files to the hard one; children inherit it. A compute node needs one per
+// client.
+void raise_file_limit();
+
 // The user that servers run as. PostgreSQL refuses to run as root: started by root it is user postgres.
 struct Account {
   uid_t uid = 0;

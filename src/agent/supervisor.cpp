@@ -106,6 +106,7 @@ Status Supervisor::run() {
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  raise_file_limit();
   signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) return fail(system_error("can not receive signals", errno));
   state_.supervisor_pid = ::getpid();
@@ -241,6 +242,17 @@ Status Supervisor::start_compute() {
   return await_running({compute_.get()});
 }
 
+std::unexpected<Error> does_not_start(const Component& component) {
+  const std::string words = component.last_words();
+  if (words.find("No space left on device") != std::string::npos) {
+    return fail(sqlstate::kDiskFull, fmt::format("{} does not start: the disk is full", component.name()),
+                words, "Free some space and run 'decan up' again.");
+  }
+  return fail(sqlstate::kObjectNotInPrerequisiteState,
+              fmt::format("{} does not start: {}", component.name(), component.message()), words,
+              fmt::format("'decan logs {}' shows more.", component.name()));
+}
+
 Status Supervisor::await_running(const std::vector<Component*>& awaited) {
   const auto started = Clock::now();
   auto last_note = started;
@@ -250,9 +262,7 @@ Status Supervisor::await_running(const std::vector<Component*>& awaited) {
       if (component->phase() == ComponentPhase::kRunning) continue;
       waits_for += (waits_for.empty() ? "" : ", ") + component->name();
       if (component->failures() < kFailuresAtStart) continue;
-      return fail(sqlstate::kObjectNotInPrerequisiteState,
-                  fmt::format("{} does not start: {}", component->name(), component->message()),
-                  component->last_words(), fmt::format("'decan logs {}' shows more.", component->name()));
+      return does_not_start(*component);
     }
     if (waits_for.empty()) return {};
     if (Clock::now() - last_note > 2s) {

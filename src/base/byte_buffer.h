@@ -1,5 +1,5 @@
-// A growing read buffer: bytes are appended at the end and consumed at the front. Idle buffers can be shrunk, since
-// thousands of sessions hold one.
+// A growing read buffer: bytes are appended at the end and consumed at the front. Idle buffers can be shrunk,
+// since thousands of sessions hold one.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace decan {
 
 class ByteBuffer {
  public:
-  explicit ByteBuffer(size_t initial_bytes = 2048) : capacity_(initial_bytes), data_(new char[initial_bytes]) {}
+  explicit ByteBuffer(size_t initial_bytes = 2048)
+      : capacity_(initial_bytes), data_(new char[initial_bytes]) {}
 
   std::string_view readable() const { return {data_.get() + begin_, end_ - begin_}; }
   size_t size() const { return end_ - begin_; }

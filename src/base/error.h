@@ -31,9 +31,12 @@ using Status = Result<void>;
 
 inline std::unexpected<Error> fail(std::string_view sqlstate, std::string message, std::string detail = {},
                                    std::string hint = {}) {
-  return std::unexpected(Error{std::string(sqlstate), std::move(message), std::move(detail), std::move(hint)});
+  return std::unexpected(
+      Error{std::string(sqlstate), std::move(message), std::move(detail), std::move(hint)});
 }
-inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
+inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected(std::move(error));
+}
 
 // The SQLSTATEs that Decan itself raises (PostgreSQL appendix A).
 namespace sqlstate {

@@ -24,10 +24,14 @@ spdlog::logger& logger() {
 
 constexpr std::string_view name(Level level) {
   switch (level) {
-    case Level::kDebug: return "debug";
-    case Level::kInfo: return "info";
-    case Level::kWarning: return "warning";
-    case Level::kError: return "error";
+    case Level::kDebug:
+      return "debug";
+    case Level::kInfo:
+      return "info";
+    case Level::kWarning:
+      return "warning";
+    case Level::kError:
+      return "error";
   }
   return "error";
 }
@@ -36,11 +40,21 @@ void append_quoted(std::string& out, std::string_view value) {
   out += '"';
   for (const char c : value) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           constexpr char kHex[] = "0123456789abcdef";
@@ -84,7 +98,9 @@ void configure(Level least, Format format) {
   g_format.store(format, std::memory_order_relaxed);
 }
 
-bool enabled(Level level) { return level >= g_least.load(std::memory_order_relaxed); }
+bool enabled(Level level) {
+  return level >= g_least.load(std::memory_order_relaxed);
+}
 
 void write(Level level, std::string_view text, std::initializer_list<Field> fields) {
   if (!enabled(level)) return;

@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "agent/process.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "session/compute_main.h"
@@ -16,6 +17,7 @@ int run(const ComputeVerbOptions& options) {
   auto config = load_config(options.config);
   if (!config) return report(config.error());
   log::configure(config->log.level, config->log.format);
+  agent::raise_file_limit();
   const std::string meta = options.meta.empty() ? config->data_directory + "/meta.db" : options.meta;
   return session::run_compute({std::move(*config), options.config, meta});
 }

@@ -27,7 +27,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kBytesPerNewUnit = 100ull << 20;  // what initdb and the first WAL files take
-constexpr auto kStallAfter = 10min;                  // crash recovery may take long, but it reports progress
+constexpr uint64_t kNextToNothing = 1u << 20;
+constexpr auto kStallAfter = 10min;  // crash recovery may take long, but it reports progress
 constexpr auto kAnswerWithin = 60s;
 
 struct UpOptions {
@@ -62,6 +63,10 @@ Result<Config> prepare_config(const agent::Layout& layout, uint16_t port) {
   auto config = load_config(path);
   if (!config || port == 0 || config->compute.listen.front().port == port) return config;
   const uint16_t before = config->compute.listen.front().port;
+  if (agent::FileLock::holder(layout.supervisor_lock())) {
+    return fail("55006", fmt::format("the cluster runs already, on port {}", before), {},
+                "Leave --port out, or run 'decan down' first.");
+  }
   std::string changed = first_config(port);
   if (**text != first_config(before)) {
     // Somebody wrote this file: it may say more, but then not about the compute node.
@@ -77,10 +82,13 @@ Result<Config> prepare_config(const agent::Layout& layout, uint16_t port) {
   return load_config(path);
 }
 
-Status check_space(const agent::Layout& layout, uint32_t units) {
+uint64_t free_space(const agent::Layout& layout) {
   struct statvfs info{};
-  if (::statvfs(layout.root.c_str(), &info) != 0) return {};
-  const uint64_t free_bytes = uint64_t{info.f_bavail} * info.f_frsize;
+  return ::statvfs(layout.root.c_str(), &info) == 0 ? uint64_t{info.f_bavail} * info.f_frsize : UINT64_MAX;
+}
+
+Status check_space(const agent::Layout& layout, uint32_t units) {
+  const uint64_t free_bytes = free_space(layout);
   const uint64_t needed = kBytesPerNewUnit * (units != 0 ? units : 2);
   if (agent::exists(layout.unit("ds_0") + "/data") || free_bytes >= needed) return {};
   return fail(sqlstate::kDiskFull,
@@ -153,6 +161,11 @@ Result<agent::Process> start_supervisor(const UpOptions& options, const agent::L
 std::unexpected<Error> supervisor_ended(const agent::Layout& layout) {
   const auto state = agent::read_state(layout.state());
   if (state && *state && (*state)->error) return fail(*(*state)->error);
+  // Then the supervisor could not even write why.
+  if (free_space(layout) < kNextToNothing) {
+    return fail(sqlstate::kDiskFull, fmt::format("the disk below {} is full", layout.root), {},
+                "Free some space and run 'decan up' again.");
+  }
   return fail(sqlstate::kObjectNotInPrerequisiteState, "the supervisor ended before the cluster was up",
               agent::tail_of(layout.log("supervisor"), 5), "See 'decan logs supervisor'.");
 }

@@ -324,6 +324,20 @@ def test_the_number_of_units_is_decided_at_the_first_start(deployment):
     assert "this cluster has 1 storage units" in done.stderr
 
 
+def test_the_port_of_a_running_cluster_stays_and_changes_after_down(deployment):
+    deployment.up()
+    other = clusters.free_port()
+    done = deployment.run("up", "--port", str(other))
+    assert done.returncode == 1
+    assert f"the cluster runs already, on port {deployment.port}" in done.stderr
+    assert deployment.value("SELECT 1") == 1
+    deployment.run("down")
+    deployment.port = other
+    deployment.up()
+    assert f":{other}/" in deployment.dsn()
+    assert deployment.value("SELECT 1") == 1
+
+
 def test_a_long_path_still_works(deployment):
     deployment.directory = deployment.directory.parent / ("long" * 30)
     deployment.up()
@@ -345,3 +359,21 @@ def test_the_reference_documents_every_key_as_the_program_does():
                              capture_output=True, text=True, check=True).stdout
     reference = (clusters.REPOSITORY / "docs/reference.md").read_text()
     assert f"```yaml\n{printed}```" in reference, "run tools/reference"
+
+
+def test_in_the_foreground_it_serves_until_it_is_told_to_stop(deployment):
+    command = [str(clusters.decan_binary()), "up", "--foreground", "--dir", str(deployment.directory), "--port",
+               str(deployment.port), "--no-demo"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + FIRST_START_SECONDS
+        while deployment.run("status").returncode != 0:
+            assert running.poll() is None, running.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert deployment.value("SELECT 1") == 1
+        pids = [c["pid"] for c in deployment.status()["components"]]
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=60) == 0
+        assert "cluster is up" in running.stderr.read()
+    assert not any(Path(f"/proc/{pid}/cwd").exists() for pid in pids)
+    assert deployment.run("status").returncode == 3
