@@ -1,4 +1,5 @@
-// Made by make_saslprep_tables.py from the tables of RFC 3454; do not edit. Sorted, disjoint, inclusive ranges.
+// Made by make_saslprep_tables.py from the tables of RFC 3454; do not edit. Sorted, disjoint, inclusive
+// ranges.
 #pragma once
 
 #include <cstdint>

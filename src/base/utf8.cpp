@@ -9,7 +9,9 @@
 namespace decan {
 namespace {
 
-unsigned char byte_at(std::string_view text, size_t i) { return static_cast<unsigned char>(text[i]); }
+unsigned char byte_at(std::string_view text, size_t i) {
+  return static_cast<unsigned char>(text[i]);
+}
 
 // Length that the first byte announces; 1 for bytes that begin no character.
 size_t announced_bytes(unsigned char first) {
@@ -76,14 +78,16 @@ Status check_utf8(std::string_view text) {
 std::string bare_encoding_name(std::string_view name) {
   std::string bare;
   for (const char c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c))) bare += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      bare += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   }
   return bare;
 }
 
 bool is_unsupported_encoding(std::string_view name) {
-  constexpr std::string_view kFamilies[] = {"abc", "alt", "big5", "euc", "gb18030", "gbk", "iso8859", "johab", "koi8", "latin",
-                                            "mskanji", "mule", "shiftjis", "sjis", "tcvn", "uhc", "vscii", "win"};
+  constexpr std::string_view kFamilies[] = {"abc",      "alt",   "big5", "euc",   "gb18030", "gbk",
+                                            "iso8859",  "johab", "koi8", "latin", "mskanji", "mule",
+                                            "shiftjis", "sjis",  "tcvn", "uhc",   "vscii",   "win"};
   const std::string bare = bare_encoding_name(name);
   return std::ranges::any_of(kFamilies, [&](std::string_view family) { return bare.starts_with(family); });
 }

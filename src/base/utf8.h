@@ -1,4 +1,5 @@
-// Is a text valid UTF-8, as PostgreSQL means it: no overlong form, no surrogate, nothing above U+10FFFF, no NUL.
+// Is a text valid UTF-8, as PostgreSQL means it: no overlong form, no surrogate, nothing above U+10FFFF, no
+// NUL.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,9 @@ Status check_utf8(std::string_view text);
 
 // A name of an encoding as PostgreSQL compares them: letters and digits only, lower case.
 std::string bare_encoding_name(std::string_view name);
-// An encoding of PostgreSQL other than UTF8, and SQL_ASCII, which changes nothing on the way: the keys of tables would be hashed
-// in bytes that are not the unit's. Names that are no encoding's are left to the unit to refuse.
+// An encoding of PostgreSQL other than UTF8, and SQL_ASCII, which changes nothing on the way: the keys of
+// tables would be hashed in bytes that are not the unit's. Names that are no encoding's are left to the unit
+// to refuse.
 bool is_unsupported_encoding(std::string_view name);
 
 }  // namespace decan

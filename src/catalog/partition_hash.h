@@ -1,6 +1,6 @@
-// PostgreSQL 15's partition hash (src/backend/partitioning/partbounds.c, compute_partition_hash_value, and the
-// extended hash functions in access/hash), for every key type that Decan shards by. Pure; proven equal to the
-// server's by a test against satisfies_hash_partition.
+// PostgreSQL 15's partition hash (src/backend/partitioning/partbounds.c, compute_partition_hash_value, and
+// the extended hash functions in access/hash), for every key type that Decan shards by. Pure; proven equal to
+// the server's by a test against satisfies_hash_partition.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,10 @@ Result<uint64_t> partition_hash(std::span<const Oid> types, std::span<const KeyV
 Result<std::optional<BucketId>> bucket_of(const ShardGroup& group, std::span<const KeyValue> values);
 
 // Turns a value's text form into the binary form of `type` where that needs no session setting and no server:
-// integers, text types, uuid, bool, bytea (hex and escape), numeric, ISO dates and timestamps (with explicit zone
-// for timestamptz). nullopt: valid perhaps, but only the server can tell (e.g. 'yesterday'); an Error: the server
-// would refuse it too (22P02, 22003, 22007). bpchar is returned with trailing spaces kept as typed.
+// integers, text types, uuid, bool, bytea (hex and escape), numeric, ISO dates and timestamps (with explicit
+// zone for timestamptz). nullopt: valid perhaps, but only the server can tell (e.g. 'yesterday'); an Error:
+// the server would refuse it too (22P02, 22003, 22007). bpchar is returned with trailing spaces kept as
+// typed.
 Result<std::optional<std::string>> binary_from_text(Oid type, std::string_view text);
 
 // Converts between binary forms of the types that compare as one family with the key (int2/int4/int8,

@@ -21,21 +21,29 @@ enum class Placement { kSharded, kBroadcast, kSingle };
 enum class Algorithm { kHash, kRange, kList };
 
 // What a name in FROM stands for.
-enum class RelationKind { kTable, kView, kMaterializedView, kSequence, kForeignTable, kCompositeType, kIndex };
+enum class RelationKind {
+  kTable,
+  kView,
+  kMaterializedView,
+  kSequence,
+  kForeignTable,
+  kCompositeType,
+  kIndex
+};
 
 struct Column {
   std::string name;  // as in pg_attribute, unquoted
   int16_t attnum = 0;
   Oid type = 0;
   int32_t typmod = -1;
-  Oid collation = 0;        // 0 when the type has none
-  bool c_ordered = false;   // text-like column whose collation orders as memcmp on UTF-8 (C, POSIX, C.UTF-8)
+  Oid collation = 0;       // 0 when the type has none
+  bool c_ordered = false;  // text-like column whose collation orders as memcmp on UTF-8 (C, POSIX, C.UTF-8)
   bool not_null = false;
-  bool has_default = false; // DEFAULT, GENERATED or identity
+  bool has_default = false;  // DEFAULT, GENERATED or identity
   bool is_identity = false;
   bool is_generated = false;
   bool default_is_volatile = false;  // the default has to be evaluated once for broadcast tables
-  std::string default_sql;  // pg_get_expr text; empty without default
+  std::string default_sql;           // pg_get_expr text; empty without default
 };
 
 // One leaf of the partition tree; `group` tables share the bucket numbering and the bucket's unit.
@@ -44,7 +52,8 @@ struct Bucket {
   // kHash: key belongs here when partition_hash(key) % modulus == remainder.
   uint32_t modulus = 0;
   uint32_t remainder = 0;
-  // kRange: [lower, upper) per key column, in the column type's binary (send) format; nullopt = MINVALUE / MAXVALUE.
+  // kRange: [lower, upper) per key column, in the column type's binary (send) format; nullopt = MINVALUE /
+  // MAXVALUE.
   std::vector<std::optional<std::string>> lower, upper;
   // kList: values in binary format; accepts_null for a list that names NULL.
   std::vector<std::string> values;
@@ -55,8 +64,8 @@ struct Bucket {
 struct ShardGroup {
   GroupId id;
   Algorithm algorithm = Algorithm::kHash;
-  std::vector<Oid> key_types;    // types of the key columns, in key order
-  std::vector<Bucket> buckets;   // index = BucketId
+  std::vector<Oid> key_types;   // types of the key columns, in key order
+  std::vector<Bucket> buckets;  // index = BucketId
 };
 
 struct Relation {
@@ -64,10 +73,10 @@ struct Relation {
   std::string schema, name;  // unquoted
   RelationKind kind = RelationKind::kTable;
   Placement placement = Placement::kSingle;
-  UnitId unit;               // kSingle: where it lives
-  const ShardGroup* group = nullptr;   // kSharded
-  std::vector<int16_t> key_attnums;    // kSharded: attnums of the key columns, in key order
-  std::vector<Column> columns;         // filled for kSharded and kBroadcast; empty for single tables
+  UnitId unit;                        // kSingle: where it lives
+  const ShardGroup* group = nullptr;  // kSharded
+  std::vector<int16_t> key_attnums;   // kSharded: attnums of the key columns, in key order
+  std::vector<Column> columns;        // filled for kSharded and kBroadcast; empty for single tables
   std::vector<std::vector<int16_t>> unique_keys;  // attnums of primary key and unique constraints/indexes
   // Leaves may be addressed by name only where nothing that lives on the parent matters: no row security,
   // no statement triggers (docs/architecture.md, placement).
@@ -84,11 +93,12 @@ struct Relation {
   // Quoted, schema-qualified name of the leaf of a bucket, e.g. decan_shard.orders_16402_7.
   const std::string& leaf(BucketId bucket) const { return leaf_names[bucket.value]; }
   std::vector<std::string> leaf_names;  // index = BucketId; empty unless kSharded
-  // A relation of this name in pg_catalog hides it from unqualified references, unless search_path says otherwise.
+  // A relation of this name in pg_catalog hides it from unqualified references, unless search_path says
+  // otherwise.
   bool shadowed_by_catalog = false;
-  std::string leaf_prefix;              // kSharded: a leaf is called <leaf_prefix>_<bucket>
-  // How names made up by units are told in errors (catalog/error_names.h): a leaf's index ends in the key of the parent's, a
-  // foreign key's copy begins with the first and belongs to the second.
+  std::string leaf_prefix;  // kSharded: a leaf is called <leaf_prefix>_<bucket>
+  // How names made up by units are told in errors (catalog/error_names.h): a leaf's index ends in the key of
+  // the parent's, a foreign key's copy begins with the first and belongs to the second.
   std::vector<std::pair<std::string, std::string>> index_keys, foreign_key_copies;
 };
 
@@ -100,8 +110,8 @@ struct HiddenFunction {
 
 class Snapshot {
  public:
-  uint64_t version = 0;   // grows by one with every reload that changed something; unique in the process
-  int64_t epoch = 0;      // decan.map.epoch of this database: placement's own version, checked by units
+  uint64_t version = 0;  // grows by one with every reload that changed something; unique in the process
+  int64_t epoch = 0;     // decan.map.epoch of this database: placement's own version, checked by units
   std::string database;
   uint32_t unit_count = 0;
   UnitId home;

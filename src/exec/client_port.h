@@ -1,6 +1,6 @@
-// The client's side of a session: its stream, what was read and not yet understood, and what waits to be written. Small
-// answers are gathered and go out in one system call; large ones are written through, and a client that does not read
-// stops whoever produces for it (flush waits).
+// The client's side of a session: its stream, what was read and not yet understood, and what waits to be
+// written. Small answers are gathered and go out in one system call; large ones are written through, and a
+// client that does not read stops whoever produces for it (flush waits).
 #pragma once
 
 #include <memory>
@@ -16,8 +16,8 @@ namespace decan::exec {
 
 class ClientPort {
  public:
-  static constexpr size_t kIdleInputBytes = 1024;    // kept by an idle session
-  static constexpr size_t kWriteAt = 32 * 1024;      // buffered output is written from here on
+  static constexpr size_t kIdleInputBytes = 1024;  // kept by an idle session
+  static constexpr size_t kWriteAt = 32 * 1024;    // buffered output is written from here on
 
   explicit ClientPort(std::unique_ptr<async::Stream> stream) : stream_(std::move(stream)) {}
 

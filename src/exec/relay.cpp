@@ -49,7 +49,7 @@ Status Relay::quick() {
   while (!expected.empty() && pass_left_ == 0 && client_.out().size() < ClientPort::kWriteAt) {
     const Kind kind = expected.front().kind;
     const bool visible = expected.front().visible;
-    if (kind == Kind::kLocal) return {};   // run() puts it in its place
+    if (kind == Kind::kLocal) return {};  // run() puts it in its place
     const std::string_view in = unit_.input().readable();
     if (in.size() < wire::kHeaderBytes) return {};
     const auto* p = reinterpret_cast<const unsigned char*>(in.data()) + 1;

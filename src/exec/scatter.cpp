@@ -22,9 +22,9 @@ struct Source {
   ScatterFragment fragment;
   std::optional<wire::RowDescription> columns;
   std::optional<wire::ErrorFields> error;
-  uint64_t count = 0;        // of the command tag
-  bool complete = false;     // CommandComplete or an error was read
-  bool ready = false;        // ReadyForQuery was read
+  uint64_t count = 0;     // of the command tag
+  bool complete = false;  // CommandComplete or an error was read
+  bool ready = false;     // ReadyForQuery was read
 };
 
 class Scatter {
@@ -33,7 +33,8 @@ class Scatter {
       : loop_(loop), request_(std::move(request)), client_(client), hooks_(hooks) {}
 
   Task<Result<ScatterOutcome>> run() {
-    for (ScatterFragment& fragment : request_.fragments) sources_.push_back(Source{std::move(fragment), {}, {}, 0, false, false});
+    for (ScatterFragment& fragment : request_.fragments)
+      sources_.push_back(Source{std::move(fragment), {}, {}, 0, false, false});
     for (Source& source : sources_) {
       if (auto sent = co_await send(source); !sent) co_return fail(sent.error());
     }
@@ -55,7 +56,8 @@ class Scatter {
     UnitConnection& unit = *source.fragment.connection;
     auto& writer = unit.writer();
     writer.parse("", source.fragment.sql, request_.parameter_types);
-    writer.bind("", "", request_.parameter_formats, request_.parameters, fragment_formats(request_.merge, request_.result_formats));
+    writer.bind("", "", request_.parameter_formats, request_.parameters,
+                fragment_formats(request_.merge, request_.result_formats));
     writer.describe('P', "");
     writer.execute("", 0);
     writer.sync();
@@ -66,8 +68,8 @@ class Scatter {
     return std::ranges::any_of(sources_, [](const Source& source) { return source.error.has_value(); });
   }
 
-  // Units that still work for a statement that has failed elsewhere are asked to stop. The requests have reached their units when
-  // this returns: one that came late would hit whoever uses the connection next.
+  // Units that still work for a statement that has failed elsewhere are asked to stop. The requests have
+  // reached their units when this returns: one that came late would hit whoever uses the connection next.
   Task<void> cancel_rest() {
     std::vector<Task<bool>> requests;
     for (const Source& source : sources_) {
@@ -83,7 +85,8 @@ class Scatter {
     co_return true;
   }
 
-  // Reads until a row is at hand (its body is returned; consume_frame is due), or nullopt at the end of the rows.
+  // Reads until a row is at hand (its body is returned; consume_frame is due), or nullopt at the end of the
+  // rows.
   Task<Result<std::optional<UnitConnection::Frame>>> next_row(Source& source) {
     UnitConnection& unit = *source.fragment.connection;
     while (!source.complete) {
@@ -91,20 +94,26 @@ class Scatter {
       if (!frame) co_return fail(frame.error());
       switch (frame->type) {
         case '1':
-        case '2': break;
+        case '2':
+          break;
         case 'T': {
           auto columns = wire::decode_row_description(frame->body);
           if (!columns) co_return broken(unit, columns.error());
           source.columns = std::move(*columns);
           break;
         }
-        case 'n': source.columns.reset(); break;
-        case 'D': co_return *frame;
+        case 'n':
+          source.columns.reset();
+          break;
+        case 'D':
+          co_return *frame;
         case 'C':
           source.count = count(wire::decode_command_complete(frame->body).value_or(""));
           source.complete = true;
           break;
-        case 'I': source.complete = true; break;
+        case 'I':
+          source.complete = true;
+          break;
         case 'E': {
           auto fields = wire::decode_error(frame->body);
           if (!fields) co_return broken(unit, fields.error());
@@ -113,16 +122,21 @@ class Scatter {
           source.complete = true;
           break;
         }
-        case 'N': notice(source, frame->body); break;
+        case 'N':
+          notice(source, frame->body);
+          break;
         case 'S':
           if (auto noted = unit.note_parameter(frame->body); !noted) co_return broken(unit, noted.error());
           break;
-        case 'A': break;
-        default: co_return broken(unit, Error{std::string(sqlstate::kProtocolViolation), "unexpected message from a storage unit"});
+        case 'A':
+          break;
+        default:
+          co_return broken(unit, Error{std::string(sqlstate::kProtocolViolation),
+                                       "unexpected message from a storage unit"});
       }
       unit.consume_frame(*frame);
       if (frame->type == 'T' || frame->type == 'n') {
-        if (!described_) co_return std::nullopt;   // the caller waits for the description first
+        if (!described_) co_return std::nullopt;  // the caller waits for the description first
       }
     }
     co_return std::nullopt;
@@ -190,7 +204,8 @@ class Scatter {
     if (auto described = co_await describe(); !described || failed()) co_return described;
     if (!sources_.front().columns) co_return co_await counts();
     if (request_.one_answer) co_return co_await first_only();
-    const bool ordered = std::ranges::any_of(sources_, [](const Source& s) { return !s.fragment.input_rows.empty(); });
+    const bool ordered =
+        std::ranges::any_of(sources_, [](const Source& s) { return !s.fragment.input_rows.empty(); });
     if (ordered) co_return co_await in_input_order();
     co_return co_await merged();
   }
@@ -214,7 +229,8 @@ class Scatter {
     outcome_.sent_rows = true;
     if (request_.buffer_rows != nullptr) {
       if (request_.buffer_rows->size() + rows.size() > request_.limits.max_bytes) {
-        co_return fail(sqlstate::kOutOfMemory, "rows of a limited fetch over several units exceed " + request_.limits.setting, {},
+        co_return fail(sqlstate::kOutOfMemory,
+                       "rows of a limited fetch over several units exceed " + request_.limits.setting, {},
                        "Fetch without a row limit, or add a condition on the sharding key.");
       }
       *request_.buffer_rows += rows;
@@ -238,7 +254,8 @@ class Scatter {
       input.spec = &concatenation;
     }
     input.fragment = *sources_.front().columns;
-    for (size_t i = 0; i < input.spec->output.size(); ++i) input.result_formats.push_back(format_at(request_.result_formats, i));
+    for (size_t i = 0; i < input.spec->output.size(); ++i)
+      input.result_formats.push_back(format_at(request_.result_formats, i));
     input.sources = sources_.size();
     input.limit = request_.limit;
     input.offset = request_.offset;
@@ -299,7 +316,10 @@ class Scatter {
         if (!row) co_return fail(row.error());
         if (!*row) break;
         if (first) {
-          if (auto given = co_await give(source.fragment.connection->input().readable().substr(0, (*row)->bytes())); !given) co_return given;
+          if (auto given =
+                  co_await give(source.fragment.connection->input().readable().substr(0, (*row)->bytes()));
+              !given)
+            co_return given;
         }
         source.fragment.connection->consume_frame(**row);
       }
@@ -309,8 +329,9 @@ class Scatter {
     co_return Status{};
   }
 
-  // INSERT … VALUES … RETURNING: rows come back in the order they were written in, as from one server, where every input
-  // row gave one row. Where a unit gave another number (ON CONFLICT DO NOTHING, triggers), its rows follow in its own order.
+  // INSERT … VALUES … RETURNING: rows come back in the order they were written in, as from one server, where
+  // every input row gave one row. Where a unit gave another number (ON CONFLICT DO NOTHING, triggers), its
+  // rows follow in its own order.
   Task<Status> in_input_order() {
     send_columns(*sources_.front().columns);
     std::vector<std::vector<std::string>> rows(sources_.size());
@@ -326,14 +347,16 @@ class Scatter {
         rows[i].emplace_back(source.fragment.connection->input().readable().substr(0, (*row)->bytes()));
         held += rows[i].back().size();
         source.fragment.connection->consume_frame(**row);
-        if (held > request_.limits.max_bytes) co_return fail(sqlstate::kOutOfMemory, "RETURNING rows exceed " + request_.limits.setting);
+        if (held > request_.limits.max_bytes)
+          co_return fail(sqlstate::kOutOfMemory, "RETURNING rows exceed " + request_.limits.setting);
       }
       if (source.error) co_return Status{};
       outcome_.rows += source.count;
       exact = exact && rows[i].size() == source.fragment.input_rows.size();
     }
     for (size_t i = 0; i < rows.size(); ++i) {
-      for (size_t k = 0; k < rows[i].size(); ++k) order.push_back({exact ? sources_[i].fragment.input_rows[k] : 0, {i, k}});
+      for (size_t k = 0; k < rows[i].size(); ++k)
+        order.push_back({exact ? sources_[i].fragment.input_rows[k] : 0, {i, k}});
     }
     std::ranges::stable_sort(order, {}, &std::pair<uint32_t, std::pair<size_t, size_t>>::first);
     for (const auto& [position, at] : order) {
@@ -353,7 +376,8 @@ class Scatter {
 
 }  // namespace
 
-std::vector<int16_t> fragment_formats(const plan::MergeSpec* merge, const std::vector<int16_t>& client_formats) {
+std::vector<int16_t> fragment_formats(const plan::MergeSpec* merge,
+                                      const std::vector<int16_t>& client_formats) {
   if (merge == nullptr) return client_formats;
   std::vector<int16_t> formats(merge->visible + merge->hidden, 1);
   for (size_t i = 0; i < merge->visible; ++i) formats[i] = 0;
@@ -364,7 +388,8 @@ std::vector<int16_t> fragment_formats(const plan::MergeSpec* merge, const std::v
   return formats;
 }
 
-Task<Result<ScatterOutcome>> scatter(async::Loop& loop, ScatterRequest request, ClientPort& client, const RelayHooks& hooks) {
+Task<Result<ScatterOutcome>> scatter(async::Loop& loop, ScatterRequest request, ClientPort& client,
+                                     const RelayHooks& hooks) {
   Scatter run(loop, std::move(request), client, hooks);
   co_return co_await run.run();
 }

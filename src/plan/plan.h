@@ -115,7 +115,7 @@ struct InsertRow {
 };
 
 struct InsertRows {
-  std::vector<InsertRow> rows;  // text before the first row and after the last one is sent to every unit
+  std::vector<InsertRow> rows;       // text before the first row and after the last one is sent to every unit
   std::vector<int32_t> key_typmods;  // per key column: storing a value may round it, and with it its bucket
   bool returning = false;
 };

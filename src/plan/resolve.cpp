@@ -3,8 +3,8 @@
 #include <charconv>
 
 #include "catalog/partition_hash.h"
-#include "catalog/value_binary.h"
 #include "catalog/type_oids.h"
+#include "catalog/value_binary.h"
 #include "plan/key_facts.h"
 #include "plan/now_calls.h"
 #include "plan/text.h"

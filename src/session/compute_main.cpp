@@ -1,10 +1,10 @@
 #include "session/compute_main.h"
 
-#include <asio/ip/tcp.hpp>
-#include <asio/signal_set.hpp>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <asio/ip/tcp.hpp>
+#include <asio/signal_set.hpp>
 
 #include <csignal>
 #include <set>
@@ -27,10 +27,12 @@ using asio::ip::tcp;
 constexpr auto kResolveEvery = std::chrono::seconds(2);
 constexpr auto kOrphanAge = std::chrono::seconds(5);
 
-int select_alpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in, unsigned in_length, void*) {
+int select_alpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in,
+                unsigned in_length, void*) {
   static constexpr unsigned char kProtocol[] = "\x0apostgresql";
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_length, kProtocol, sizeof kProtocol - 1, in, in_length) != OPENSSL_NPN_NEGOTIATED) {
+  if (SSL_select_next_proto(&chosen, out_length, kProtocol, sizeof kProtocol - 1, in, in_length) !=
+      OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = chosen;
@@ -45,14 +47,17 @@ Status load_tls(Node& node, const Config::Tls& tls) {
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context, select_alpn, nullptr);
   if (SSL_CTX_use_certificate_chain_file(context, tls.certificate.c_str()) != 1 ||
-      SSL_CTX_use_PrivateKey_file(context, tls.key.c_str(), SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(context) != 1) {
+      SSL_CTX_use_PrivateKey_file(context, tls.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
+      SSL_CTX_check_private_key(context) != 1) {
     SSL_CTX_free(context);
-    return fail("F0000", "the TLS certificate or key can not be used", tls.certificate, "See tls.certificate and tls.key in the configuration.");
+    return fail("F0000", "the TLS certificate or key can not be used", tls.certificate,
+                "See tls.certificate and tls.key in the configuration.");
   }
   unsigned char* der = nullptr;
   const int bytes = i2d_X509(SSL_CTX_get0_certificate(context), &der);
   if (bytes > 0) {
-    if (auto hash = auth::certificate_hash({reinterpret_cast<char*>(der), static_cast<size_t>(bytes)})) node.certificate_hash = *hash;
+    if (auto hash = auth::certificate_hash({reinterpret_cast<char*>(der), static_cast<size_t>(bytes)}))
+      node.certificate_hash = *hash;
     OPENSSL_free(der);
   }
   node.tls_context = context;
@@ -92,8 +97,10 @@ class Server {
     acceptor.async_accept([this, &acceptor, http](std::error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
       if (!error) {
-        if (http) serve_scrape(std::move(socket));
-        else hand_over(std::move(socket));
+        if (http)
+          serve_scrape(std::move(socket));
+        else
+          hand_over(std::move(socket));
       } else {
         // Out of file descriptors: those who wait stay in the queue; do not spin.
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -116,7 +123,8 @@ class Server {
     LoopContext* context = node_.loops[next_++ % node_.loops.size()].get();
     context->loop.post([this, context, protocol, fd] {
       async::Stream::Socket generic(context->loop.io(), protocol, fd);
-      auto session = std::make_shared<Session>(node_, *context, std::make_unique<async::Stream>(context->loop, std::move(generic)));
+      auto session = std::make_shared<Session>(
+          node_, *context, std::make_unique<async::Stream>(context->loop, std::move(generic)));
       context->loop.spawn(session->run(), [session] {});
     });
   }
@@ -130,8 +138,8 @@ class Server {
 async::Task<void> housekeeping(Node* node) {
   LoopContext& loop = *node->loops.front();
   txn::Resolver resolver(loop.pool, node->service_identity("postgres"), *node->gids, "postgres");
-  // What is prepared now was prepared by a former life of this node or belongs to a live transaction of another one, which
-  // the tombstone's unique key protects: still, leave young ones alone.
+  // What is prepared now was prepared by a former life of this node or belongs to a live transaction of
+  // another one, which the tombstone's unique key protects: still, leave young ones alone.
   co_await resolver.pass(std::chrono::milliseconds(0));
   while (!node->shutting_down) {
     co_await async::sleep_for(loop.loop, kResolveEvery);
@@ -154,7 +162,8 @@ async::Task<void> watch_catalogs(Node* node) {
       auto epoch = co_await (*connection)->query("SELECT epoch FROM decan.map");
       loop.pool.release(std::move(*connection));
       if (!epoch || !current || epoch->front().rows.empty()) continue;
-      if (std::to_string((*current)->epoch) != epoch->front().rows[0][0]) (void)co_await node->catalogs.refresh(loop, database);
+      if (std::to_string((*current)->epoch) != epoch->front().rows[0][0])
+        (void)co_await node->catalogs.refresh(loop, database);
     }
   }
 }
@@ -169,9 +178,11 @@ void reload(Node& node) {
   node.set_config(change.config);
   log::configure(change.config.log.level, change.config.log.format);
   const auto limits = node.pool_limits();
-  for (const auto& loop : node.loops) loop->loop.post([context = loop.get(), limits] { context->pool.update_limits(limits); });
+  for (const auto& loop : node.loops)
+    loop->loop.post([context = loop.get(), limits] { context->pool.update_limits(limits); });
   for (const std::string& key : change.changed) log::info("setting reloaded", {{"key", key}});
-  for (const std::string& key : change.need_restart) log::warning("setting changed, but needs a restart", {{"key", key}});
+  for (const std::string& key : change.need_restart)
+    log::warning("setting changed, but needs a restart", {{"key", key}});
 }
 
 void shut_down(Node& node, Server& server) {
@@ -190,10 +201,12 @@ void shut_down(Node& node, Server& server) {
 async::Task<void> finish(Node* node) {
   LoopContext& loop = *node->loops.front();
   const auto until = async::Clock::now() + node->config()->compute.shutdown_grace;
-  while (node->registry.size() > 0 && async::Clock::now() < until) co_await async::sleep_for(loop.loop, std::chrono::milliseconds(50));
+  while (node->registry.size() > 0 && async::Clock::now() < until)
+    co_await async::sleep_for(loop.loop, std::chrono::milliseconds(50));
   for (const SessionEntryPtr& entry : node->registry.all()) {
     entry->loop->loop.post([entry] {
-      if (entry->session != nullptr) entry->session->terminate("terminating connection due to administrator command");
+      if (entry->session != nullptr)
+        entry->session->terminate("terminating connection due to administrator command");
     });
   }
   co_await async::sleep_for(loop.loop, std::chrono::milliseconds(300));
@@ -207,7 +220,8 @@ int run_compute(const ComputeOptions& options) {
   log::configure(options.config.log.level, options.config.log.format);
   auto store = meta::open_sqlite_store(options.meta_path);
   if (!store) {
-    log::error("the metadata store can not be opened", {{"path", options.meta_path}, {"reason", store.error().message}});
+    log::error("the metadata store can not be opened",
+               {{"path", options.meta_path}, {"reason", store.error().message}});
     return 1;
   }
   const std::string address = to_string(options.config.compute.listen.front());
@@ -224,8 +238,9 @@ int run_compute(const ComputeOptions& options) {
   }
   const int threads = effective_threads(options.config);
   for (int i = 0; i < threads; ++i) {
-    node.loops.push_back(std::make_unique<LoopContext>(static_cast<unsigned>(i), node.units(), node.pool_limits(),
-                                                       options.config.limits.plan_cache_bytes.value / static_cast<size_t>(threads)));
+    node.loops.push_back(std::make_unique<LoopContext>(
+        static_cast<unsigned>(i), node.units(), node.pool_limits(),
+        options.config.limits.plan_cache_bytes.value / static_cast<size_t>(threads)));
   }
   node.notifications = std::make_unique<NotifyHub>(node, *node.loops.front());
   Server server(node);
@@ -268,7 +283,8 @@ int run_compute(const ComputeOptions& options) {
   first.run();
   for (std::thread& thread : others) thread.join();
   log::info("stopped");
-  // The loops still hold suspended coroutines that point into the node: the process ends here, nothing is worth unwinding.
+  // The loops still hold suspended coroutines that point into the node: the process ends here, nothing is
+  // worth unwinding.
   std::_Exit(0);
 }
 

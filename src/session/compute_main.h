@@ -1,5 +1,5 @@
-// The compute role: listens for clients, runs the loops, serves /metrics, /healthz and /readyz, finishes orphaned
-// transactions.
+// The compute role: listens for clients, runs the loops, serves /metrics, /healthz and /readyz, finishes
+// orphaned transactions.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace decan::session {
 struct ComputeOptions {
   Config config;
   std::string config_path;
-  std::string meta_path;   // the SQLite metadata store
+  std::string meta_path;  // the SQLite metadata store
 };
 
 // Runs until SIGTERM or SIGINT. 0: orderly end; 1: could not start (logged).

@@ -1,5 +1,6 @@
-// COPY: passed through on one unit; split by bucket on the way in and concatenated on the way out over several. Memory stays
-// bounded: a unit that does not take its rows stops the client, a client that does not read stops the units.
+// COPY: passed through on one unit; split by bucket on the way in and concatenated on the way out over
+// several. Memory stays bounded: a unit that does not take its rows stops the client, a client that does not
+// read stops the units.
 #include "catalog/partition_hash.h"
 #include "catalog/value_binary.h"
 #include "exec/copy_split.h"
@@ -17,7 +18,9 @@ namespace {
 
 constexpr size_t kFlushUnitAt = 64 * 1024;
 
-int16_t copy_format(const plan::CopySpec& spec) { return spec.format == plan::CopySpec::Format::kBinary ? 1 : 0; }
+int16_t copy_format(const plan::CopySpec& spec) {
+  return spec.format == plan::CopySpec::Format::kBinary ? 1 : 0;
+}
 
 }  // namespace
 
@@ -29,7 +32,7 @@ Task<Status> Session::pump_copy_in(txn::Participant& participant) {
   while (true) {
     wire::Header header;
     if (auto read = co_await read_frame(header); !read) {
-      connection.mark_broken();   // the client is gone in the middle of its data: the unit rolls back
+      connection.mark_broken();  // the client is gone in the middle of its data: the unit rolls back
       co_return read;
     }
     const size_t whole = wire::kHeaderBytes + header.body_bytes;
@@ -38,7 +41,9 @@ Task<Status> Session::pump_copy_in(txn::Participant& participant) {
     const bool ignored = header.type == 'H' || header.type == 'S';
     if (!known && !ignored) {
       std::string reason;
-      wire::Writer(connection.out()).copy_fail("unexpected message type " + std::to_string(static_cast<int>(header.type)) + " during COPY from stdin");
+      wire::Writer(connection.out())
+          .copy_fail("unexpected message type " + std::to_string(static_cast<int>(header.type)) +
+                     " during COPY from stdin");
       co_return co_await connection.flush();
     }
     if (known) connection.out() += frame;
@@ -67,7 +72,8 @@ struct Feed {
 Task<Status> Session::copy_in(Call& call) {
   const plan::Plan& plan = *call.plan;
   const auto& spec = std::get<plan::CopySpec>(plan.detail);
-  if (plan.routing.to == plan::RouteTo::kHome || plan.routing.to == plan::RouteTo::kUnit || spec.relation == nullptr) {
+  if (plan.routing.to == plan::RouteTo::kHome || plan.routing.to == plan::RouteTo::kUnit ||
+      spec.relation == nullptr) {
     auto targets = targets_of(call);
     if (!targets) co_return fail(targets.error());
     co_return co_await route(call, targets->front(), 1);
@@ -100,7 +106,8 @@ Task<Status> Session::copy_in(Call& call) {
     }
     if (!answer) co_return fail(answer.error());
     if (answer->type != 'G') {
-      // The unit refuses (no right, no such column): its words go to the client; the other units are told to stop.
+      // The unit refuses (no right, no such column): its words go to the client; the other units are told to
+      // stop.
       connection.expect(Kind::kQuery, true);
       Status refused = co_await relay(**participant);
       for (uint32_t k = 0; k < i; ++k) {
@@ -143,15 +150,19 @@ Task<Status> Session::copy_in(Call& call) {
         continue;
       }
       auto value = catalog::binary_from_text(group->key_types[i], *row.key[i]);
-      if (!value) return fail(Error{value.error().sqlstate, value.error().message, "COPY " + spec.relation->name + ", line " + std::to_string(row.line)});
+      if (!value)
+        return fail(Error{value.error().sqlstate, value.error().message,
+                          "COPY " + spec.relation->name + ", line " + std::to_string(row.line)});
       if (!*value) {
-        return fail(sqlstate::kFeatureNotSupported, "this form of a sharding key's value can not be routed in COPY: \"" + *row.key[i] + "\"",
-                    "COPY " + spec.relation->name + ", line " + std::to_string(row.line), "Write dates and times in ISO form, with a time zone for timestamptz.");
+        return fail(sqlstate::kFeatureNotSupported,
+                    "this form of a sharding key's value can not be routed in COPY: \"" + *row.key[i] + "\"",
+                    "COPY " + spec.relation->name + ", line " + std::to_string(row.line),
+                    "Write dates and times in ISO form, with a time zone for timestamptz.");
       }
       binary[i] = std::move(**value);
       key[i] = binary[i];
     }
-    for (size_t i = 0; i < key.size(); ++i) {   // what storing makes of the value decides its bucket
+    for (size_t i = 0; i < key.size(); ++i) {  // what storing makes of the value decides its bucket
       if (!key[i] || key_typmods[i] < 0) continue;
       auto stored = catalog::apply_typmod(group->key_types[i], key_typmods[i], *key[i]);
       if (!stored) return fail(Error{stored.error().sqlstate, stored.error().message});
@@ -161,7 +172,8 @@ Task<Status> Session::copy_in(Call& call) {
     auto bucket = catalog::bucket_of(*group, key);
     if (!bucket) return fail(bucket.error());
     if (!*bucket) {
-      return fail("23514", "no partition of relation \"" + spec.relation->name + "\" found for row", "COPY " + spec.relation->name + ", line " + std::to_string(row.line));
+      return fail("23514", "no partition of relation \"" + spec.relation->name + "\" found for row",
+                  "COPY " + spec.relation->name + ", line " + std::to_string(row.line));
     }
     Feed& feed = feeds[group->buckets[(*bucket)->value].unit.value];
     feed.participant->connection->writer().copy_data(row.bytes);
@@ -191,10 +203,13 @@ Task<Status> Session::copy_in(Call& call) {
       client_failed = end = true;
       client_reason = wire::decode_copy_fail(body).value_or("");
     } else if (header.type != 'H' && header.type != 'S') {
-      failure = fail(sqlstate::kProtocolViolation, "unexpected message type " + std::to_string(static_cast<int>(header.type)) + " during COPY from stdin");
+      failure = fail(sqlstate::kProtocolViolation, "unexpected message type " +
+                                                       std::to_string(static_cast<int>(header.type)) +
+                                                       " during COPY from stdin");
       end = true;
     }
-    if (!(end && !failure && header.type != 'c')) port_.input().consume(wire::kHeaderBytes + header.body_bytes);
+    if (!(end && !failure && header.type != 'c'))
+      port_.input().consume(wire::kHeaderBytes + header.body_bytes);
     bool unit_spoke = false;
     for (Feed& feed : feeds) {
       if (feed.participant == nullptr) continue;
@@ -214,8 +229,10 @@ Task<Status> Session::copy_in(Call& call) {
     if (feed.participant == nullptr) continue;
     backend::UnitConnection& connection = *feed.participant->connection;
     if (connection.broken()) continue;
-    if (give_up || !told) connection.writer().copy_fail(client_failed ? client_reason : "COPY failed on another storage unit");
-    else connection.writer().copy_done();
+    if (give_up || !told)
+      connection.writer().copy_fail(client_failed ? client_reason : "COPY failed on another storage unit");
+    else
+      connection.writer().copy_done();
     connection.expect(Kind::kQuery, false);
     if (auto sent = co_await connection.flush(); !sent) {
       if (told) told = sent;
@@ -297,7 +314,8 @@ Task<Status> Session::copy_out(Call& call) {
           connection.set_tx_status(wire::decode_ready_for_query(body).value_or('E'));
           ready = true;
           break;
-        default: break;   // CopyDone, notices, parameters
+        default:
+          break;  // CopyDone, notices, parameters
       }
       connection.consume_frame(*frame);
     }
@@ -315,7 +333,8 @@ Task<Status> Session::copy_out(Call& call) {
 }
 
 // Rows from one unit to another inside the session's transaction.
-Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, UnitId to, std::string copy_in) {
+Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, UnitId to,
+                                             std::string copy_in) {
   auto source = co_await join(from, true);
   if (!source) co_return fail(source.error());
   if (auto ready = co_await run_on(**source, {}, false); !ready) co_return fail(ready.error());
@@ -346,8 +365,10 @@ Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, 
     ready = frame->type == 'Z';
     reader.consume_frame(*frame);
   }
-  if (error) writer.writer().copy_fail("the source failed");
-  else writer.writer().copy_done();
+  if (error)
+    writer.writer().copy_fail("the source failed");
+  else
+    writer.writer().copy_done();
   if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
   for (bool ready = false; !ready;) {
     auto frame = co_await writer.next_frame();

@@ -1,5 +1,6 @@
-// Statements that change the catalog or administer the cluster: DDL on all units in one distributed transaction, statements
-// that PostgreSQL does not run in a transaction, the placement functions, EXPLAIN, DistSQL.
+// Statements that change the catalog or administer the cluster: DDL on all units in one distributed
+// transaction, statements that PostgreSQL does not run in a transaction, the placement functions, EXPLAIN,
+// DistSQL.
 #include <algorithm>
 
 #include "auth/scram.h"
@@ -35,7 +36,8 @@ Task<Result<placement::TextRows>> Session::run(UnitId unit, std::string sql) {
 
 Task<Result<std::vector<placement::TextRows>>> Session::run_all(std::vector<UnitId> units, std::string sql) {
   std::vector<Task<Result<placement::TextRows>>> tasks;
-  for (const UnitId unit : units) {   // joined one after another: a queue for connections must not be waited for in two orders
+  for (const UnitId unit :
+       units) {  // joined one after another: a queue for connections must not be waited for in two orders
     auto participant = co_await join(unit, true);
     if (!participant) co_return fail(participant.error());
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return fail(ready.error());
@@ -59,9 +61,12 @@ Result<std::string> Session::with_hashed_password(const plan::DdlSpec& spec, std
   sql::scan_template(sql, standard_conforming_strings_, scanned);
   const auto literal = std::ranges::find(scanned.literals, at.offset, &sql::Literal::offset);
   const auto password = literal == scanned.literals.end() ? std::nullopt : sql::literal_value(sql, *literal);
-  if (!password) return fail(sqlstate::kFeatureNotSupported, "this form of a password literal is not supported", {}, "Write the password between single quotes.");
+  if (!password)
+    return fail(sqlstate::kFeatureNotSupported, "this form of a password literal is not supported", {},
+                "Write the password between single quotes.");
   if (password->starts_with("SCRAM-SHA-256$") || password->starts_with("md5")) return text;
-  // One verifier for all units: a client that has proven its password here can be logged in everywhere with what it sent.
+  // One verifier for all units: a client that has proven its password here can be logged in everywhere with
+  // what it sent.
   auto verifier = auth::make_verifier(*password);
   if (!verifier) return fail(verifier.error());
   text = std::string(sql);
@@ -84,9 +89,15 @@ Task<Status> Session::ddl(Call& call) {
   }
   std::vector<UnitId> targets;
   switch (spec.scope) {
-    case plan::DdlSpec::Scope::kHome: targets = {node_.home()}; break;
-    case plan::DdlSpec::Scope::kUnit: targets = {spec.unit}; break;
-    case plan::DdlSpec::Scope::kAllUnits: targets = units(); break;
+    case plan::DdlSpec::Scope::kHome:
+      targets = {node_.home()};
+      break;
+    case plan::DdlSpec::Scope::kUnit:
+      targets = {spec.unit};
+      break;
+    case plan::DdlSpec::Scope::kAllUnits:
+      targets = units();
+      break;
   }
   if (auto opened = co_await begin_implicit(); !opened) co_return opened;
   // The home unit comes last: its notices and its tag are the client's, and by then the others have agreed.
@@ -144,7 +155,10 @@ Task<Status> Session::ddl_concurrent(Call& call) {
   if (txn_->in_block()) {
     co_return fail(sqlstate::kActiveTransaction, plan.tag + " cannot run inside a transaction block");
   }
-  std::vector<UnitId> targets = spec.scope == plan::DdlSpec::Scope::kAllUnits ? units() : std::vector{spec.scope == plan::DdlSpec::Scope::kUnit ? spec.unit : node_.home()};
+  std::vector<UnitId> targets =
+      spec.scope == plan::DdlSpec::Scope::kAllUnits
+          ? units()
+          : std::vector{spec.scope == plan::DdlSpec::Scope::kUnit ? spec.unit : node_.home()};
   std::ranges::stable_partition(targets, [&](UnitId unit) { return unit != node_.home(); });
   const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
   const bool drops_database = plan.tag == "DROP DATABASE" || plan.tag == "ALTER DATABASE";
@@ -162,10 +176,12 @@ Task<Status> Session::ddl_concurrent(Call& call) {
     if (auto done = co_await run_on(**participant, sql, unit == targets.back()); !done) {
       if (plan.tag == "CREATE DATABASE") {
         for (const UnitId other : done_on) {
-          (void)co_await run_on(*txn_->find(other), "DROP DATABASE IF EXISTS " + backend::quote_identifier(plan.name), false);
+          (void)co_await run_on(*txn_->find(other),
+                                "DROP DATABASE IF EXISTS " + backend::quote_identifier(plan.name), false);
         }
       } else if (!done_on.empty()) {
-        send_notice("WARNING", Error{"01000", plan.tag + " was done on some storage units only", {}, "Run it again."});
+        send_notice("WARNING",
+                    Error{"01000", plan.tag + " was done on some storage units only", {}, "Run it again."});
       }
       co_return done;
     }
@@ -208,37 +224,47 @@ std::vector<placement::RangeBound> ranges_of(std::string_view bounds) {
   return ranges;
 }
 
-Result<placement::ShardOptions> shard_options(const std::vector<std::pair<std::string, std::optional<std::string>>>& arguments) {
-  static constexpr std::string_view kPositions[] = {"table_name", "distribution_column", "distribution_type", "colocate_with", "shard_count"};
+Result<placement::ShardOptions> shard_options(
+    const std::vector<std::pair<std::string, std::optional<std::string>>>& arguments) {
+  static constexpr std::string_view kPositions[] = {"table_name", "distribution_column", "distribution_type",
+                                                    "colocate_with", "shard_count"};
   placement::ShardOptions options;
   bool has_table = false;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i].first.empty() && i >= std::size(kPositions)) {
-      return fail("42883", "function create_distributed_table takes at most " + std::to_string(std::size(kPositions)) + " positional arguments");
+      return fail("42883", "function create_distributed_table takes at most " +
+                               std::to_string(std::size(kPositions)) + " positional arguments");
     }
-    const std::string_view name = arguments[i].first.empty() ? kPositions[i] : std::string_view(arguments[i].first);
-    if (!arguments[i].second) return fail(sqlstate::kInvalidParameterValue, std::string(name) + " must not be NULL");
+    const std::string_view name =
+        arguments[i].first.empty() ? kPositions[i] : std::string_view(arguments[i].first);
+    if (!arguments[i].second)
+      return fail(sqlstate::kInvalidParameterValue, std::string(name) + " must not be NULL");
     const std::string& value = *arguments[i].second;
     if (name == "table_name") {
       options.table = value, has_table = true;
     } else if (name == "distribution_column") {
       options.key_columns = split(value, ',');
     } else if (name == "distribution_type") {
-      if (value == "range") options.algorithm = catalog::Algorithm::kRange;
-      else if (value == "list") options.algorithm = catalog::Algorithm::kList;
-      else if (value != "hash") return fail(sqlstate::kInvalidParameterValue, "unknown distribution_type \"" + value + "\"", {}, "Use hash, range or list.");
+      if (value == "range")
+        options.algorithm = catalog::Algorithm::kRange;
+      else if (value == "list")
+        options.algorithm = catalog::Algorithm::kList;
+      else if (value != "hash")
+        return fail(sqlstate::kInvalidParameterValue, "unknown distribution_type \"" + value + "\"", {},
+                    "Use hash, range or list.");
     } else if (name == "colocate_with") {
       options.colocate_with = value;
     } else if (name == "shard_count") {
       char* end = nullptr;
       const unsigned long count = std::strtoul(value.c_str(), &end, 10);
       if (*end != '\0' || count == 0 || count > placement::kMaxShardCount) {
-        return fail(sqlstate::kInvalidParameterValue, "shard_count must be between 1 and " + std::to_string(placement::kMaxShardCount));
+        return fail(sqlstate::kInvalidParameterValue,
+                    "shard_count must be between 1 and " + std::to_string(placement::kMaxShardCount));
       }
       options.shard_count = static_cast<uint32_t>(count);
     } else if (name == "bounds") {
       options.ranges = ranges_of(value);
-    } else if (name == "lists") {   // 'a,b;c,d': two buckets, and one more for the rest
+    } else if (name == "lists") {  // 'a,b;c,d': two buckets, and one more for the rest
       for (const std::string& group : split(value, ';')) {
         placement::ListValues values;
         for (std::string& part : split(group, ',')) values.emplace_back(std::move(part));
@@ -247,11 +273,13 @@ Result<placement::ShardOptions> shard_options(const std::vector<std::pair<std::s
       options.default_bucket = true;
     } else {
       return fail("42883", "create_distributed_table has no parameter \"" + std::string(name) + "\"", {},
-                  "Parameters: table_name, distribution_column, distribution_type, colocate_with, shard_count, bounds, lists.");
+                  "Parameters: table_name, distribution_column, distribution_type, colocate_with, "
+                  "shard_count, bounds, lists.");
     }
   }
   if (!has_table || options.key_columns.empty()) {
-    return fail("42883", "create_distributed_table needs a table and a distribution column", {}, "SELECT create_distributed_table('orders', 'customer_id');");
+    return fail("42883", "create_distributed_table needs a table and a distribution column", {},
+                "SELECT create_distributed_table('orders', 'customer_id');");
   }
   return options;
 }
@@ -277,8 +305,9 @@ Task<Status> Session::admin(Call& call) {
     if (arguments.size() != 1 || !arguments[0].second) {
       co_return fail("42883", "function " + spec.function + " takes one argument, the table's name");
     }
-    auto done = spec.function == "create_reference_table" ? co_await placement::create_reference_table(*this, *arguments[0].second)
-                                                          : co_await placement::undistribute_table(*this, *arguments[0].second);
+    auto done = spec.function == "create_reference_table"
+                    ? co_await placement::create_reference_table(*this, *arguments[0].second)
+                    : co_await placement::undistribute_table(*this, *arguments[0].second);
     if (!done) co_return done;
   }
   if (auto changed = co_await catalog_changed(); !changed) co_return changed;
@@ -288,7 +317,8 @@ Task<Status> Session::admin(Call& call) {
 
 // --- rows of our own ---
 
-void Session::send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
+void Session::send_rows(const std::vector<std::string>& columns,
+                        const std::vector<std::vector<std::optional<std::string>>>& rows,
                         std::string_view tag, bool with_description) {
   constexpr Oid kText = 25;
   if (with_description) {
@@ -298,7 +328,8 @@ void Session::send_rows(const std::vector<std::string>& columns, const std::vect
   }
   for (const auto& row : rows) {
     std::vector<std::optional<std::string_view>> values;
-    for (const auto& value : row) values.push_back(value ? std::optional<std::string_view>(*value) : std::nullopt);
+    for (const auto& value : row)
+      values.push_back(value ? std::optional<std::string_view>(*value) : std::nullopt);
     port_.writer().data_row(values);
   }
   complete(std::string(tag) + (tag == "SELECT" ? " " + std::to_string(rows.size()) : ""));
@@ -318,7 +349,9 @@ Task<Status> Session::explain(Call& call) {
   auto targets = targets_of(target_call);
   if (!targets) co_return fail(targets.error());
   if (spec.format != "text" && targets->size() > 1) {
-    co_return fail(sqlstate::kFeatureNotSupported, "EXPLAIN over several storage units is given in text format only", {}, "Leave FORMAT out.");
+    co_return fail(sqlstate::kFeatureNotSupported,
+                   "EXPLAIN over several storage units is given in text format only", {},
+                   "Leave FORMAT out.");
   }
   if (spec.analyze && inner.effects.writes) {
     if (auto opened = co_await begin_implicit(); !opened) co_return opened;
@@ -327,7 +360,8 @@ Task<Status> Session::explain(Call& call) {
   const auto units_map = node_.units();
   if (spec.format == "text") {
     const std::string tier = targets->size() > 1 ? "Merge (tier 2)" : "Route (tier 1)";
-    rows.push_back({"Decan " + tier + " on " + std::to_string(targets->size()) + (targets->size() == 1 ? " unit" : " units") +
+    rows.push_back({"Decan " + tier + " on " + std::to_string(targets->size()) +
+                    (targets->size() == 1 ? " unit" : " units") +
                     (inner.explain_reason.empty() ? "" : ": " + inner.explain_reason)});
   }
   for (const plan::UnitTarget& target : *targets) {
@@ -339,7 +373,8 @@ Task<Status> Session::explain(Call& call) {
     if (!plan_rows) co_return fail(plan_rows.error());
     if (spec.analyze && inner.effects.writes) (*participant)->may_have_written = true;
     if (spec.format == "text") {
-      rows.push_back({"  ->  Unit " + (*units_map)[target.unit.value]->name + (target.bucket ? ", bucket " + std::to_string(target.bucket->value) : "")});
+      rows.push_back({"  ->  Unit " + (*units_map)[target.unit.value]->name +
+                      (target.bucket ? ", bucket " + std::to_string(target.bucket->value) : "")});
       rows.push_back({"        Statement: " + sql});
     }
     for (const auto& row : plan_rows->front().rows) {
@@ -368,7 +403,8 @@ Task<Result<std::vector<distsql::PreviewLine>>> Session::preview(std::string sql
     if (!targets) co_return fail(targets.error());
     const auto units_map = node_.units();
     for (const plan::UnitTarget& target : *targets) {
-      rows.push_back({(*units_map)[target.unit.value]->name, plan::render(*statement.plan, call.values, target, targets->size())});
+      rows.push_back({(*units_map)[target.unit.value]->name,
+                      plan::render(*statement.plan, call.values, target, targets->size())});
     }
   }
   co_return rows;

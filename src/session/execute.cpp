@@ -15,17 +15,22 @@ constexpr int kMaxRetries = 3;
 
 StatementTier tier_of(const plan::Plan& plan, size_t targets) {
   switch (plan.action) {
-    case plan::Action::kRoute: return StatementTier::kRoute;
+    case plan::Action::kRoute:
+      return StatementTier::kRoute;
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
     case plan::Action::kInsertRows:
     case plan::Action::kCopyIn:
-    case plan::Action::kCopyOut: return targets > 1 ? StatementTier::kMerge : StatementTier::kRoute;
+    case plan::Action::kCopyOut:
+      return targets > 1 ? StatementTier::kMerge : StatementTier::kRoute;
     case plan::Action::kDdl:
     case plan::Action::kDdlConcurrent:
-    case plan::Action::kAdmin: return StatementTier::kDdl;
-    case plan::Action::kRefuse: return StatementTier::kRefused;
-    default: return StatementTier::kSession;
+    case plan::Action::kAdmin:
+      return StatementTier::kDdl;
+    case plan::Action::kRefuse:
+      return StatementTier::kRefused;
+    default:
+      return StatementTier::kSession;
   }
 }
 
@@ -39,7 +44,9 @@ Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const p
       text = ref.constant;
       break;
     case plan::ValueRef::Kind::kLiteral: {
-      auto literal = values.tpl == nullptr ? std::nullopt : sql::literal_value(values.sql, values.tpl->literals.at(ref.index));
+      auto literal = values.tpl == nullptr
+                         ? std::nullopt
+                         : sql::literal_value(values.sql, values.tpl->literals.at(ref.index));
       if (!literal) return fail(sqlstate::kFeatureNotSupported, "this form of literal is not supported here");
       text = std::move(*literal);
       break;
@@ -55,7 +62,8 @@ Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const p
         return fail(sqlstate::kFeatureNotSupported, "a binary parameter of this type is not supported here");
       }
       int64_t number = static_cast<signed char>(parameter.bytes[0]);
-      for (size_t i = 1; i < parameter.bytes.size(); ++i) number = number * 256 + static_cast<unsigned char>(parameter.bytes[i]);
+      for (size_t i = 1; i < parameter.bytes.size(); ++i)
+        number = number * 256 + static_cast<unsigned char>(parameter.bytes[i]);
       text = std::to_string(number);
       break;
     }
@@ -65,7 +73,8 @@ Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const p
 
 namespace {
 
-Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref, const plan::Values& values, std::string_view what) {
+Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref, const plan::Values& values,
+                                        std::string_view what) {
   if (!ref) return std::nullopt;
   auto text = value_text(*ref, values);
   if (!text) return fail(text.error());
@@ -74,15 +83,18 @@ Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref
   const std::string& digits = **text;
   const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) {
-    return fail(sqlstate::kInvalidTextRepresentation, "invalid input syntax for type bigint: \"" + digits + "\"");
+    return fail(sqlstate::kInvalidTextRepresentation,
+                "invalid input syntax for type bigint: \"" + digits + "\"");
   }
-  if (number < 0) return fail(what == "LIMIT" ? "2201W" : "2201X", std::string(what) + " must not be negative");
+  if (number < 0)
+    return fail(what == "LIMIT" ? "2201W" : "2201X", std::string(what) + " must not be negative");
   return number;
 }
 
 bool is_stale(const wire::ErrorFields& error) {
   const std::string_view state = error.get('C');
-  if (state == sqlstate::kUndefinedTable) return error.get('M').find("decan_shard.") != std::string_view::npos;
+  if (state == sqlstate::kUndefinedTable)
+    return error.get('M').find("decan_shard.") != std::string_view::npos;
   return state == "23514" && error.get('M').starts_with("no partition of relation");
 }
 
@@ -118,9 +130,11 @@ Status Session::check_in_block(const plan::Plan& plan) const {
     case plan::Action::kCommit:
     case plan::Action::kRollback:
     case plan::Action::kRollbackTo:
-    case plan::Action::kPrepareTransaction: return {};
+    case plan::Action::kPrepareTransaction:
+      return {};
     default:
-      return fail(sqlstate::kInFailedTransaction, "current transaction is aborted, commands ignored until end of transaction block");
+      return fail(sqlstate::kInFailedTransaction,
+                  "current transaction is aborted, commands ignored until end of transaction block");
   }
 }
 
@@ -129,7 +143,9 @@ Task<Status> Session::execute_once(Call& call) {
   if (auto allowed = check_in_block(plan); !allowed) co_return allowed;
   loop_.metrics.statements[static_cast<size_t>(tier_of(plan, 1))].add();
   switch (plan.action) {
-    case plan::Action::kEmpty: port_.writer().empty('I'); co_return Status{};
+    case plan::Action::kEmpty:
+      port_.writer().empty('I');
+      co_return Status{};
     case plan::Action::kRoute:
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
@@ -139,37 +155,53 @@ Task<Status> Session::execute_once(Call& call) {
       if (targets->size() == 1) co_return co_await route(call, targets->front(), 1);
       co_return co_await scatter(call, std::move(*targets));
     }
-    case plan::Action::kShow: co_return co_await route(call, plan::UnitTarget{node_.home(), {}, {}}, 1);
-    case plan::Action::kCopyIn: co_return co_await copy_in(call);
-    case plan::Action::kCopyOut: co_return co_await copy_out(call);
+    case plan::Action::kShow:
+      co_return co_await route(call, plan::UnitTarget{node_.home(), {}, {}}, 1);
+    case plan::Action::kCopyIn:
+      co_return co_await copy_in(call);
+    case plan::Action::kCopyOut:
+      co_return co_await copy_out(call);
     case plan::Action::kBegin:
     case plan::Action::kCommit:
     case plan::Action::kRollback:
     case plan::Action::kSavepoint:
     case plan::Action::kRelease:
     case plan::Action::kRollbackTo:
-    case plan::Action::kSetTransaction: co_return co_await transaction_statement(call);
+    case plan::Action::kSetTransaction:
+      co_return co_await transaction_statement(call);
     case plan::Action::kSet:
-    case plan::Action::kReset: co_return co_await set_statement(call);
-    case plan::Action::kDiscard: co_return co_await discard_statement(call);
-    case plan::Action::kPrepare: co_return co_await prepare_statement(call);
-    case plan::Action::kExecute: co_return co_await execute_statement(call);
-    case plan::Action::kDeallocate: co_return co_await deallocate_statement(call);
+    case plan::Action::kReset:
+      co_return co_await set_statement(call);
+    case plan::Action::kDiscard:
+      co_return co_await discard_statement(call);
+    case plan::Action::kPrepare:
+      co_return co_await prepare_statement(call);
+    case plan::Action::kExecute:
+      co_return co_await execute_statement(call);
+    case plan::Action::kDeallocate:
+      co_return co_await deallocate_statement(call);
     case plan::Action::kDeclareCursor:
     case plan::Action::kFetch:
-    case plan::Action::kCloseCursor: co_return co_await cursor_statement(call);
+    case plan::Action::kCloseCursor:
+      co_return co_await cursor_statement(call);
     case plan::Action::kListen:
-    case plan::Action::kUnlisten: co_return co_await listen_statement(call);
-    case plan::Action::kDdl: co_return co_await ddl(call);
-    case plan::Action::kDdlConcurrent: co_return co_await ddl_concurrent(call);
-    case plan::Action::kExplain: co_return co_await explain(call);
-    case plan::Action::kAdmin: co_return co_await admin(call);
+    case plan::Action::kUnlisten:
+      co_return co_await listen_statement(call);
+    case plan::Action::kDdl:
+      co_return co_await ddl(call);
+    case plan::Action::kDdlConcurrent:
+      co_return co_await ddl_concurrent(call);
+    case plan::Action::kExplain:
+      co_return co_await explain(call);
+    case plan::Action::kAdmin:
+      co_return co_await admin(call);
     case plan::Action::kPrepareTransaction:
     case plan::Action::kCommitPrepared:
     case plan::Action::kRollbackPrepared:
       co_return fail(sqlstate::kFeatureNotSupported, "prepared transactions of clients are not supported", {},
                      "Commit the transaction directly: Decan makes it atomic over all units.");
-    case plan::Action::kRefuse: co_return fail(plan.refusal);
+    case plan::Action::kRefuse:
+      co_return fail(plan.refusal);
   }
   co_return fail(sqlstate::kInternalError, "unknown kind of plan");
 }
@@ -181,17 +213,23 @@ Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
     const auto known = cursors_.find(std::get<plan::CursorSpec>(plan.detail).name);
     return std::vector{plan::UnitTarget{known == cursors_.end() ? node_.home() : known->second, {}, {}}};
   }
-  if (plan.effects.uses_temp || to == plan::RouteTo::kHome) return std::vector{plan::UnitTarget{node_.home(), {}, {}}};
+  if (plan.effects.uses_temp || to == plan::RouteTo::kHome)
+    return std::vector{plan::UnitTarget{node_.home(), {}, {}}};
   if (to == plan::RouteTo::kUnit) return std::vector{plan::UnitTarget{plan.routing.unit, {}, {}}};
   if (to == plan::RouteTo::kAnyUnit && plan.action == plan::Action::kRoute) {
     // A unit that works for the transaction already, else spread by session.
-    if (!txn_->participants().empty()) return std::vector{plan::UnitTarget{txn_->participants().front()->connection->unit(), {}, {}}};
+    if (!txn_->participants().empty())
+      return std::vector{plan::UnitTarget{txn_->participants().front()->connection->unit(), {}, {}}};
     const auto all = units();
-    return std::vector{plan::UnitTarget{plan.effects.writes ? node_.home() : all[entry_->pid % all.size()], {}, {}}};
+    return std::vector{
+        plan::UnitTarget{plan.effects.writes ? node_.home() : all[entry_->pid % all.size()], {}, {}}};
   }
   auto targets = plan::resolve(plan, call.values);
   if (targets && targets->empty()) {
-    return std::vector{plan::UnitTarget{txn_->participants().empty() ? node_.home() : txn_->participants().front()->connection->unit(), {}, {}}};
+    return std::vector{plan::UnitTarget{
+        txn_->participants().empty() ? node_.home() : txn_->participants().front()->connection->unit(),
+        {},
+        {}}};
   }
   return targets;
 }
@@ -232,7 +270,8 @@ Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t t
   co_return relayed;
 }
 
-void Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count) {
+void Session::send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target,
+                         size_t target_count) {
   using Kind = backend::Expected::Kind;
   backend::UnitConnection& connection = *participant.connection;
   if (call.statement == nullptr) {
@@ -241,7 +280,8 @@ void Session::send_route(Call& call, txn::Participant& participant, const plan::
     if (call.plan->effects.writes) participant.may_have_written = true;
     return;
   }
-  // EXECUTE of a prepared statement by the simple protocol, or a portal that was not bound on the unit beforehand.
+  // EXECUTE of a prepared statement by the simple protocol, or a portal that was not bound on the unit
+  // beforehand.
   const auto statement = unit_statement(call, target, target_count);
   connection.evict_prepared(static_cast<size_t>(node_.config()->pool.prepared_statements_per_connection));
   queue_parse(connection, statement, false);
@@ -271,7 +311,9 @@ Task<Status> Session::relay(txn::Participant& participant) {
   }
   hooks_.home_type = nullptr;
   if (connection.unit() != node_.home()) {
-    hooks_.home_type = [this](UnitId unit, Oid oid) { return node_.catalogs.home_type(loop_, identity_.database, unit, oid); };
+    hooks_.home_type = [this](UnitId unit, Oid oid) {
+      return node_.catalogs.home_type(loop_, identity_.database, unit, oid);
+    };
   }
   exec::Relay relay(connection, port_, hooks_);
   while (true) {
@@ -287,7 +329,8 @@ Task<Status> Session::relay(txn::Participant& participant) {
 
 Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOutcome outcome) {
   if (!outcome.error) co_return Status{};
-  if (participant.in_block && participant.connection->tx_status() == 'I' && !participant.unsynced) participant.in_block = false;
+  if (participant.in_block && participant.connection->tx_status() == 'I' && !participant.unsynced)
+    participant.in_block = false;
   if (is_stale(*outcome.error) && !outcome.sent_rows) {
     Error error = wire::to_error(*outcome.error);
     error.retry = Retry::kAfterCatalogRefresh;
@@ -322,7 +365,8 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
     }
   }
   if (call.statement) {
-    request.parameter_types = call.statement->described ? call.statement->parameter_types : call.statement->declared_types;
+    request.parameter_types =
+        call.statement->described ? call.statement->parameter_types : call.statement->declared_types;
   }
   for (const plan::ParameterValue& parameter : call.values.parameters) {
     request.parameters.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
@@ -337,11 +381,16 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   for (plan::UnitTarget& target : targets) {
     auto participant = co_await join(target.unit, txn_->in_block());
     if (!participant) co_return fail(participant.error());
-    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;   // what join() queued
+    if (auto ready = co_await run_on(**participant, {}, false); !ready)
+      co_return ready;  // what join() queued
     if (writes) (*participant)->may_have_written = true;
-    request.fragments.push_back({(*participant)->connection.get(), plan::render(plan, call.values, target, targets.size()), std::move(target.insert_rows)});
+    request.fragments.push_back({(*participant)->connection.get(),
+                                 plan::render(plan, call.values, target, targets.size()),
+                                 std::move(target.insert_rows)});
   }
-  hooks_.home_type = [this](UnitId unit, Oid oid) { return node_.catalogs.home_type(loop_, identity_.database, unit, oid); };
+  hooks_.home_type = [this](UnitId unit, Oid oid) {
+    return node_.catalogs.home_type(loop_, identity_.database, unit, oid);
+  };
   auto outcome = co_await exec::scatter(loop_.loop, std::move(request), port_, hooks_);
   if (!outcome) co_return fail(outcome.error());
   if (outcome->error) {
@@ -369,21 +418,25 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   co_return Status{};
 }
 
-void Session::complete(std::string_view tag) { port_.writer().command_complete(tag); }
+void Session::complete(std::string_view tag) {
+  port_.writer().command_complete(tag);
+}
 
 void Session::after_effects(const plan::Plan& plan, txn::Participant& participant) {
   if (plan.effects.session_advisory_lock) participant.pinned = true;
   if (plan.effects.changes_settings) settings_dirty_ = true;
 }
 
-// A DO block, a CALL or a user's function may have changed settings without our knowing: what differs now is taken over as
-// the session's own, so that it follows the session and the connection can be given back clean.
+// A DO block, a CALL or a user's function may have changed settings without our knowing: what differs now is
+// taken over as the session's own, so that it follows the session and the connection can be given back clean.
 Task<Status> Session::adopt_settings(txn::Participant& participant) {
   settings_dirty_ = false;
   backend::UnitConnection* connection = participant.connection.get();
   auto state = co_await connection->query(
-      "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source = 'session' AND context IN ('user', 'superuser');"
-      "SELECT pg_catalog.pg_my_temp_schema() <> 0, EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()), "
+      "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source = 'session' AND "
+      "context IN ('user', 'superuser');"
+      "SELECT pg_catalog.pg_my_temp_schema() <> 0, EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype "
+      "= 'advisory' AND pid = pg_catalog.pg_backend_pid()), "
       "EXISTS (SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable), current_setting('role')");
   if (!state) co_return fail(state.error());
   backend::Settings::Map map;
@@ -394,7 +447,8 @@ Task<Status> Session::adopt_settings(txn::Participant& participant) {
     const auto known = settings_->statements().find(name);
     map[name] = known != settings_->statements().end() && !row[1]
                     ? known->second
-                    : "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " + backend::quote_literal(*row[1]) + ", false)";
+                    : "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " +
+                          backend::quote_literal(*row[1]) + ", false)";
   }
   const auto& flags = (*state)[1].rows.at(0);
   if (flags[3] != "none" && flags[3]) map["role"] = "SET ROLE " + backend::quote_identifier(*flags[3]);
@@ -411,10 +465,12 @@ Task<Status> Session::begin_implicit() {
   if (txn_->in_block()) co_return Status{};
   implicit_block_ = true;
   txn_->begin({}, settings_);
-  // A batch of the extended protocol may have an implicit transaction open on a unit already: it becomes part of the block.
+  // A batch of the extended protocol may have an implicit transaction open on a unit already: it becomes part
+  // of the block.
   for (const auto& participant : txn_->participants()) {
     if (!participant->unsynced && !participant->pinned) continue;
-    if (auto joined = co_await txn_->join(participant->connection->unit(), true, settings_); !joined) co_return fail(joined.error());
+    if (auto joined = co_await txn_->join(participant->connection->unit(), true, settings_); !joined)
+      co_return fail(joined.error());
   }
   co_return Status{};
 }

@@ -1,6 +1,6 @@
-// The extended query protocol. Messages for one unit are queued on its connection and sent at Sync or Flush in one go; what
-// the session answers itself takes its place in the same queue of replies. A batch that touches a second unit becomes a
-// transaction block over both, so that it stays atomic.
+// The extended query protocol. Messages for one unit are queued on its connection and sent at Sync or Flush
+// in one go; what the session answers itself takes its place in the same queue of replies. A batch that
+// touches a second unit becomes a transaction block over both, so that it stays atomic.
 #include <algorithm>
 
 #include "session/outcome.h"
@@ -21,8 +21,10 @@ bool goes_to_unit_whole(const plan::Plan& plan) {
     case plan::Action::kShow:
     case plan::Action::kDeclareCursor:
     case plan::Action::kFetch:
-    case plan::Action::kCloseCursor: return true;
-    default: return false;
+    case plan::Action::kCloseCursor:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -32,8 +34,10 @@ bool belongs_to_session(const plan::Plan& plan) {
     case plan::Action::kDeclareCursor:
     case plan::Action::kFetch:
     case plan::Action::kCloseCursor:
-    case plan::Action::kExecute: return true;
-    default: return false;
+    case plan::Action::kExecute:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -51,20 +55,35 @@ Task<Status> Session::extended(const wire::Header& header, std::string_view body
   executing_ = true;
   Status done;
   switch (header.type) {
-    case 'P': done = co_await on_parse(body); break;
-    case 'B': done = co_await on_bind(body); break;
-    case 'D': done = co_await on_describe(body); break;
-    case 'E': done = co_await on_execute(body); break;
-    case 'C': done = co_await on_close(body); break;
-    case 'H': done = body.empty() ? co_await on_flush() : fail(sqlstate::kProtocolViolation, "invalid message format"); break;
+    case 'P':
+      done = co_await on_parse(body);
+      break;
+    case 'B':
+      done = co_await on_bind(body);
+      break;
+    case 'D':
+      done = co_await on_describe(body);
+      break;
+    case 'E':
+      done = co_await on_execute(body);
+      break;
+    case 'C':
+      done = co_await on_close(body);
+      break;
+    case 'H':
+      done =
+          body.empty() ? co_await on_flush() : fail(sqlstate::kProtocolViolation, "invalid message format");
+      break;
     default:
-      if (!body.empty() && !skip_to_sync_) co_await extended_error(fail(sqlstate::kProtocolViolation, "invalid message format"));
+      if (!body.empty() && !skip_to_sync_)
+        co_await extended_error(fail(sqlstate::kProtocolViolation, "invalid message format"));
       done = co_await on_sync();
       executing_ = false;
       co_return done;
   }
   if (done) co_return done;
-  if (done.error().sqlstate == sqlstate::kProtocolViolation && done.error().detail.empty() && !txn_) co_return done;
+  if (done.error().sqlstate == sqlstate::kProtocolViolation && done.error().detail.empty() && !txn_)
+    co_return done;
   co_await extended_error(std::move(done));
   co_return Status{};
 }
@@ -149,11 +168,13 @@ Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std:
     statement->by_bucket.resize(statement->plan->routing.group->buckets.size());
   }
   const size_t bytes = statement->bytes() + 4096;
-  if (!block_snapshot_ && !belongs_to_session(*statement->plan)) cache.insert(std::move(key), hash, context, statement, bytes);
+  if (!block_snapshot_ && !belongs_to_session(*statement->plan))
+    cache.insert(std::move(key), hash, context, statement, bytes);
   co_return statement;
 }
 
-// Lets the home unit (or one that works for the transaction already) check and describe the statement's own text.
+// Lets the home unit (or one that works for the transaction already) check and describe the statement's own
+// text.
 Task<Status> Session::validate(SharedStatement& statement) {
   if (statement.described || !goes_to_unit_whole(*statement.plan)) {
     statement.validated = true;
@@ -171,11 +192,14 @@ Task<Status> Session::validate(SharedStatement& statement) {
   backend::UnitConnection& connection = *(*participant)->connection;
   // Without a Sync when the batch's implicit transaction is open on this unit: a Sync would commit it.
   const bool unsynced = (*participant)->unsynced;
-  if (!statement.whole) statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
+  if (!statement.whole)
+    statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
   connection.writer().parse("", statement.sql, statement.declared_types);
   connection.writer().describe('S', "");
-  if (unsynced) connection.writer().flush();
-  else connection.writer().sync();
+  if (unsynced)
+    connection.writer().flush();
+  else
+    connection.writer().sync();
   if (auto sent = co_await connection.flush(); !sent) co_return sent;
   std::optional<wire::ErrorFields> error;
   for (bool done = false; !done;) {
@@ -195,7 +219,9 @@ Task<Status> Session::validate(SharedStatement& statement) {
         done = unsynced;
         break;
       }
-      case 'n': done = unsynced; break;
+      case 'n':
+        done = unsynced;
+        break;
       case 'E': {
         auto fields = wire::decode_error(frame->body);
         if (!fields) co_return fail(fields.error());
@@ -208,7 +234,8 @@ Task<Status> Session::validate(SharedStatement& statement) {
         connection.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
         done = true;
         break;
-      default: break;
+      default:
+        break;
     }
     connection.consume_frame(*frame);
   }
@@ -229,13 +256,15 @@ Task<Status> Session::on_parse(std::string_view body) {
   }
   std::string name(parse->name);
   if (!name.empty() && prepared_.contains(name)) {
-    co_return fail(sqlstate::kDuplicatePreparedStatement, "prepared statement \"" + name + "\" already exists");
+    co_return fail(sqlstate::kDuplicatePreparedStatement,
+                   "prepared statement \"" + name + "\" already exists");
   }
   auto statement = co_await shared_statement(std::string(parse->query), std::move(parse->parameter_types));
   if (!statement) co_return fail(statement.error());
   if (auto allowed = check_in_block(*(*statement)->plan); !allowed) co_return allowed;
   if ((*statement)->plan->action == plan::Action::kRefuse) co_return fail((*statement)->plan->refusal);
-  // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict now.
+  // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict
+  // now.
   const size_t whole = wire::kHeaderBytes + body.size();
   const std::string_view rest = port_.input().readable().substr(std::min(whole, port_.input().size()));
   const bool bind_follows = !rest.empty() && rest[0] == 'B';
@@ -269,26 +298,34 @@ Task<Status> Session::on_bind(std::string_view body) {
   if (auto valid = check_text(name); !valid) co_return valid;
   const auto found = prepared_.find(statement_name);
   if (found == prepared_.end()) {
-    co_return fail(sqlstate::kInvalidStatementName, statement_name.empty() ? "unnamed prepared statement does not exist"
-                                                                            : "prepared statement \"" + statement_name + "\" does not exist");
+    co_return fail(sqlstate::kInvalidStatementName,
+                   statement_name.empty() ? "unnamed prepared statement does not exist"
+                                          : "prepared statement \"" + statement_name + "\" does not exist");
   }
-  if (!name.empty() && portals_.contains(name)) co_return fail(sqlstate::kDuplicateCursor, "cursor \"" + name + "\" already exists");
+  if (!name.empty() && portals_.contains(name))
+    co_return fail(sqlstate::kDuplicateCursor, "cursor \"" + name + "\" already exists");
   portal.statement = found->second;
   if (auto planned = co_await replan(portal); !planned) co_return planned;
   found->second = portal.statement;
   SharedStatement& statement = *portal.statement;
   if (auto allowed = check_in_block(*statement.plan); !allowed) co_return allowed;
   if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
-  const bool binary = bind->parameter_formats.size() > 1 || (bind->parameter_formats.size() == 1 && bind->parameter_formats[0] == 1);
-  const bool several = statement.plan->action == plan::Action::kInsertRows || statement.plan->action == plan::Action::kScatter ||
+  const bool binary = bind->parameter_formats.size() > 1 ||
+                      (bind->parameter_formats.size() == 1 && bind->parameter_formats[0] == 1);
+  const bool several = statement.plan->action == plan::Action::kInsertRows ||
+                       statement.plan->action == plan::Action::kScatter ||
                        statement.plan->action == plan::Action::kScatterWrite;
-  if (!statement.described && !bind->parameters.empty() && (several || (binary && statement.declared_types.size() < bind->parameters.size()))) {
+  if (!statement.described && !bind->parameters.empty() &&
+      (several || (binary && statement.declared_types.size() < bind->parameters.size()))) {
     if (auto valid = co_await validate(statement); !valid) co_return valid;
   }
   const auto& types = statement.described ? statement.parameter_types : statement.declared_types;
   if (statement.described && bind->parameters.size() != types.size()) {
-    co_return fail(sqlstate::kProtocolViolation, "bind message supplies " + std::to_string(bind->parameters.size()) + " parameters, but prepared statement \"" +
-                                                     statement_name + "\" requires " + std::to_string(types.size()), "Bind.");
+    co_return fail(sqlstate::kProtocolViolation,
+                   "bind message supplies " + std::to_string(bind->parameters.size()) +
+                       " parameters, but prepared statement \"" + statement_name + "\" requires " +
+                       std::to_string(types.size()),
+                   "Bind.");
   }
   portal.parameter_formats = bind->parameter_formats;
   portal.result_formats = bind->result_formats;
@@ -345,7 +382,8 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
   queue_parse(connection, statement, false);
   std::vector<std::optional<std::string_view>> values;
   values.reserve(portal.parameters.size());
-  for (const plan::ParameterValue& parameter : portal.parameters) values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
+  for (const plan::ParameterValue& parameter : portal.parameters)
+    values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
   connection.writer().bind(name, statement->name(), portal.parameter_formats, values, portal.result_formats);
   connection.expect(Kind::kBind, true);
   participant.unsynced = true;
@@ -353,91 +391,33 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
   co_return Status{};
 }
 
-backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count) {
+backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target,
+                                                  size_t target_count) {
   SharedStatement& statement = *call.statement;
-  if (belongs_to_session(*call.plan)) return loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
-  const bool by_bucket = target.bucket && target.insert_rows.empty() && target.bucket->value < statement.by_bucket.size();
+  if (belongs_to_session(*call.plan))
+    return loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
+  const bool by_bucket =
+      target.bucket && target.insert_rows.empty() && target.bucket->value < statement.by_bucket.size();
   backend::UnitStatementPtr* slot = by_bucket ? &statement.by_bucket[target.bucket->value] : nullptr;
   if (slot == nullptr && target.insert_rows.empty() && target_count == 1) {
-    slot = call.plan->guarded_sql.empty() || !call.plan->routing.group ? &statement.whole : &statement.guarded;
+    slot =
+        call.plan->guarded_sql.empty() || !call.plan->routing.group ? &statement.whole : &statement.guarded;
   }
   if (slot != nullptr && *slot) return *slot;
-  auto made = loop_.statements.make_unit_statement(plan::render(*call.plan, call.values, target, target_count),
-                                                   statement.described && !target.insert_rows.empty() ? statement.parameter_types : statement.declared_types);
+  auto made = loop_.statements.make_unit_statement(
+      plan::render(*call.plan, call.values, target, target_count),
+      statement.described && !target.insert_rows.empty() ? statement.parameter_types
+                                                         : statement.declared_types);
   if (slot != nullptr) *slot = made;
   return made;
 }
 
-void Session::queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement, bool visible) {
+void Session::queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
+                          bool visible) {
   if (connection.has_prepared(*statement)) return;
   connection.writer().parse(statement->name(), statement->sql, statement->parameter_types);
   connection.expect({Kind::kParse, visible, statement, {}});
-  connection.note_prepared(statement);   // taken back by the relay when the unit refuses or skips it
-}
-
-// Columns of a validated statement; those that the session answers itself never reach a unit.
-Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStatement& statement) {
-  constexpr Oid kText = 25, kVoid = 2278;
-  const plan::Plan& plan = *statement.plan;
-  if (plan.action == plan::Action::kExplain) {
-    co_return wire::RowDescription{{{"QUERY PLAN", 0, 0, kText, -1, -1, 0}}};
-  }
-  if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
-    co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};
-  }
-  if (plan.action == plan::Action::kExecute) {
-    const auto found = prepared_.find(std::get<plan::PreparedSpec>(plan.detail).name);
-    if (found == prepared_.end()) co_return std::nullopt;
-    const SharedStatementPtr inner = found->second;
-    if (auto valid = co_await validate(*inner); !valid) co_return fail(valid.error());
-    co_return inner->columns;
-  }
-  co_return statement.columns;
-}
-
-Task<Status> Session::on_describe(std::string_view body) {
-  auto describe = wire::decode_describe(body);
-  if (!describe) co_return fail(describe.error());
-  const std::string name(describe->name);
-  SharedStatementPtr statement;
-  std::vector<int16_t> formats;
-  if (describe->kind == 'P') {
-    const auto found = portals_.find(name);
-    if (found == portals_.end()) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
-    Portal& portal = found->second;
-    if (portal.open_on) {
-      backend::UnitConnection& connection = *txn_->find(*portal.open_on)->connection;
-      connection.writer().describe('P', name);
-      connection.expect(Kind::kDescribePortal, true);
-      co_return Status{};
-    }
-    statement = portal.statement;
-    formats = portal.result_formats;
-  } else {
-    const auto found = prepared_.find(name);
-    if (found == prepared_.end()) co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + name + "\" does not exist");
-    Portal probe;
-    probe.statement = found->second;
-    if (auto planned = co_await replan(probe); !planned) co_return planned;
-    statement = found->second = probe.statement;
-  }
-  if (auto valid = co_await validate(*statement); !valid) co_return valid;
-  auto described = co_await columns_of(*statement);
-  if (!described) co_return fail(described.error());
-  std::string reply;
-  wire::Writer writer(reply);
-  if (describe->kind == 'S') writer.parameter_description(statement->parameter_types);
-  if (*described) {
-    wire::RowDescription columns = **described;
-    for (size_t i = 0; i < columns.fields.size(); ++i) {
-      columns.fields[i].format = formats.empty() ? int16_t{0} : formats.size() == 1 ? formats[0] : i < formats.size() ? formats[i] : int16_t{0};
-    }
-    writer.row_description(columns);
-  } else {
-    writer.empty('n');
-  }
-  local_reply(std::move(reply));
-  co_return Status{};
+  connection.note_prepared(statement);  // taken back by the relay when the unit refuses or skips it
 }
 
 Task<Status> Session::on_execute(std::string_view body) {
@@ -445,11 +425,13 @@ Task<Status> Session::on_execute(std::string_view body) {
   if (!execute_message) co_return fail(execute_message.error());
   const std::string name(execute_message->portal);
   const auto found = portals_.find(name);
-  if (found == portals_.end()) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+  if (found == portals_.end())
+    co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
   Portal& portal = found->second;
   if (portal.open_on) {
     txn::Participant* participant = txn_->find(*portal.open_on);
-    if (participant == nullptr) co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+    if (participant == nullptr)
+      co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
     if (batch_unit_ && *batch_unit_ != *portal.open_on) {
       if (auto drained = co_await drain(); !drained) co_return drained;
     }
@@ -462,7 +444,8 @@ Task<Status> Session::on_execute(std::string_view body) {
     if (plan.effects.writes) participant->may_have_written = true;
     loop_.metrics.statements[static_cast<size_t>(StatementTier::kRoute)].add();
     after_effects(plan, *participant);
-    if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor) note_cursor(plan, *participant);
+    if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor)
+      note_cursor(plan, *participant);
     co_return Status{};
   }
   if (auto drained = co_await drain(); !drained) co_return drained;
@@ -479,7 +462,8 @@ Task<Status> Session::on_execute(std::string_view body) {
     call.portal = &portal;
     call.max_rows = execute_message->max_rows;
     // Other ways to a unit than bound portals would commit what the batch has done so far.
-    const bool open = std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+    const bool open = std::ranges::any_of(txn_->participants(),
+                                          [](const auto& participant) { return participant->unsynced; });
     if (open) {
       if (auto opened = co_await begin_implicit(); !opened) co_return opened;
       for (const auto& participant : txn_->participants()) {
@@ -495,17 +479,21 @@ Task<Status> Session::on_execute(std::string_view body) {
   }
   // Rows of a limited fetch that were merged before: hand out the next piece.
   Portal& buffered = portals_.find(name)->second;
-  int32_t left = execute_message->max_rows > 0 ? execute_message->max_rows : std::numeric_limits<int32_t>::max();
+  int32_t left =
+      execute_message->max_rows > 0 ? execute_message->max_rows : std::numeric_limits<int32_t>::max();
   size_t at = buffered.buffered_at;
   while (left > 0 && at < buffered.buffered.size()) {
-    const auto header = wire::decode_header(std::string_view(buffered.buffered).substr(at), wire::kMaxMessageBytes);
+    const auto header =
+        wire::decode_header(std::string_view(buffered.buffered).substr(at), wire::kMaxMessageBytes);
     at += wire::kHeaderBytes + (*header)->body_bytes;
     --left;
   }
   port_.out().append(buffered.buffered, buffered.buffered_at, at - buffered.buffered_at);
   buffered.buffered_at = at;
-  if (at < buffered.buffered.size()) port_.writer().empty('s');
-  else complete(buffered.buffered_tag);
+  if (at < buffered.buffered.size())
+    port_.writer().empty('s');
+  else
+    complete(buffered.buffered_tag);
   co_return co_await port_.relieve();
 }
 
@@ -585,7 +573,8 @@ Task<Status> Session::on_sync() {
   co_await finish_batch();
   flush_notifications();
   send_ready();
-  if (port_.input().size() >= wire::kHeaderBytes + wire::kHeaderBytes) co_return co_await port_.relieve();   // more is in the pipeline
+  if (port_.input().size() >= wire::kHeaderBytes + wire::kHeaderBytes)
+    co_return co_await port_.relieve();  // more is in the pipeline
   co_return co_await port_.flush();
 }
 

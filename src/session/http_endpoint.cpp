@@ -14,11 +14,19 @@ constexpr std::string_view kTierNames[kTiers] = {"route", "merge", "session", "d
 
 void head(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
   out += "# HELP ";
-  out.append(name).append(" ").append(help).append("\n# TYPE ").append(name).append(" ").append(type).append("\n");
+  out.append(name)
+      .append(" ")
+      .append(help)
+      .append("\n# TYPE ")
+      .append(name)
+      .append(" ")
+      .append(type)
+      .append("\n");
 }
 
 template <class Get>
-void total(std::string& out, const Node& node, std::string_view name, std::string_view type, std::string_view help, Get get) {
+void total(std::string& out, const Node& node, std::string_view name, std::string_view type,
+           std::string_view help, Get get) {
   head(out, name, type, help);
   uint64_t sum = 0;
   for (const auto& loop : node.loops) sum += get(loop->metrics);
@@ -46,9 +54,11 @@ void statements(std::string& out, const Node& node) {
   for (size_t tier = 0; tier < kTiers; ++tier) {
     uint64_t sum = 0;
     for (const auto& loop : node.loops) sum += loop->metrics.statements[tier].value();
-    out += "decan_statements_total{tier=\"" + std::string(kTierNames[tier]) + "\"} " + std::to_string(sum) + "\n";
+    out += "decan_statements_total{tier=\"" + std::string(kTierNames[tier]) + "\"} " + std::to_string(sum) +
+           "\n";
   }
-  head(out, "decan_query_duration_seconds", "histogram", "Time from a simple query's arrival to its ReadyForQuery.");
+  head(out, "decan_query_duration_seconds", "histogram",
+       "Time from a simple query's arrival to its ReadyForQuery.");
   uint64_t cumulative = 0, sum_us = 0;
   for (size_t i = 0; i < LatencyHistogram::kBuckets; ++i) {
     for (const auto& loop : node.loops) {
@@ -57,7 +67,8 @@ void statements(std::string& out, const Node& node) {
     char bound[32];
     std::snprintf(bound, sizeof bound, "%g", static_cast<double>(LatencyHistogram::kFirstUs << i) / 1e6);
     const bool last = i + 1 == LatencyHistogram::kBuckets;
-    out += "decan_query_duration_seconds_bucket{le=\"" + std::string(last ? "+Inf" : bound) + "\"} " + std::to_string(cumulative) + "\n";
+    out += "decan_query_duration_seconds_bucket{le=\"" + std::string(last ? "+Inf" : bound) + "\"} " +
+           std::to_string(cumulative) + "\n";
   }
   for (const auto& loop : node.loops) {
     for (const auto& latency : loop->metrics.latency) sum_us += latency.sum_us();
@@ -72,23 +83,34 @@ void errors(std::string& out, const Node& node) {
   for (const auto& loop : node.loops) {
     for (const auto& [state, count] : loop->metrics.errors()) sums[state] += count;
   }
-  for (const auto& [state, count] : sums) out += "decan_errors_total{sqlstate=\"" + label_value(state) + "\"} " + std::to_string(count) + "\n";
+  for (const auto& [state, count] : sums)
+    out += "decan_errors_total{sqlstate=\"" + label_value(state) + "\"} " + std::to_string(count) + "\n";
 }
 
 }  // namespace
 
 std::string metrics_text(const Node& node) {
   std::string out;
-  total(out, node, "decan_sessions", "gauge", "Open client sessions.", [](const Metrics& m) { return m.sessions_open.value(); });
-  total(out, node, "decan_sessions_total", "counter", "Client connections accepted.", [](const Metrics& m) { return m.sessions_total.value(); });
-  total(out, node, "decan_logins_failed_total", "counter", "Logins with a wrong password or role.", [](const Metrics& m) { return m.logins_failed.value(); });
-  total(out, node, "decan_logins_throttled_total", "counter", "Logins refused for too many failures.", [](const Metrics& m) { return m.logins_throttled.value(); });
-  total(out, node, "decan_client_received_bytes_total", "counter", "Bytes read from clients.", [](const Metrics& m) { return m.bytes_from_clients.value(); });
-  total(out, node, "decan_client_sent_bytes_total", "counter", "Bytes written to clients.", [](const Metrics& m) { return m.bytes_to_clients.value(); });
-  total(out, node, "decan_plan_cache_hits_total", "counter", "Statements whose plan was cached.", [](const Metrics& m) { return m.plan_cache_hits.value(); });
-  total(out, node, "decan_plan_cache_misses_total", "counter", "Statements that had to be planned.", [](const Metrics& m) { return m.plan_cache_misses.value(); });
-  total(out, node, "decan_cancel_requests_total", "counter", "Cancel requests received.", [](const Metrics& m) { return m.cancels.value(); });
-  total(out, node, "decan_catalog_retries_total", "counter", "Statements retried after a stale route.", [](const Metrics& m) { return m.catalog_retries.value(); });
+  total(out, node, "decan_sessions", "gauge", "Open client sessions.",
+        [](const Metrics& m) { return m.sessions_open.value(); });
+  total(out, node, "decan_sessions_total", "counter", "Client connections accepted.",
+        [](const Metrics& m) { return m.sessions_total.value(); });
+  total(out, node, "decan_logins_failed_total", "counter", "Logins with a wrong password or role.",
+        [](const Metrics& m) { return m.logins_failed.value(); });
+  total(out, node, "decan_logins_throttled_total", "counter", "Logins refused for too many failures.",
+        [](const Metrics& m) { return m.logins_throttled.value(); });
+  total(out, node, "decan_client_received_bytes_total", "counter", "Bytes read from clients.",
+        [](const Metrics& m) { return m.bytes_from_clients.value(); });
+  total(out, node, "decan_client_sent_bytes_total", "counter", "Bytes written to clients.",
+        [](const Metrics& m) { return m.bytes_to_clients.value(); });
+  total(out, node, "decan_plan_cache_hits_total", "counter", "Statements whose plan was cached.",
+        [](const Metrics& m) { return m.plan_cache_hits.value(); });
+  total(out, node, "decan_plan_cache_misses_total", "counter", "Statements that had to be planned.",
+        [](const Metrics& m) { return m.plan_cache_misses.value(); });
+  total(out, node, "decan_cancel_requests_total", "counter", "Cancel requests received.",
+        [](const Metrics& m) { return m.cancels.value(); });
+  total(out, node, "decan_catalog_retries_total", "counter", "Statements retried after a stale route.",
+        [](const Metrics& m) { return m.catalog_retries.value(); });
   statements(out, node);
   errors(out, node);
   const auto units = node.units();
@@ -97,7 +119,8 @@ std::string metrics_text(const Node& node) {
     const auto stats = loop->pool.published_stats();
     for (size_t i = 0; i < stats.size(); ++i) {
       if (i >= units->size() || !(*units)[i]) continue;
-      const std::string labels = "{unit=\"" + label_value((*units)[i]->name) + "\",loop=\"" + std::to_string(loop->loop.index()) + "\",state=\"";
+      const std::string labels = "{unit=\"" + label_value((*units)[i]->name) + "\",loop=\"" +
+                                 std::to_string(loop->loop.index()) + "\",state=\"";
       out += "decan_unit_connections" + labels + "open\"} " + std::to_string(stats[i].open) + "\n";
       out += "decan_unit_connections" + labels + "idle\"} " + std::to_string(stats[i].idle) + "\n";
       out += "decan_unit_connections" + labels + "waiting\"} " + std::to_string(stats[i].waiting) + "\n";
@@ -106,7 +129,8 @@ std::string metrics_text(const Node& node) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   head(out, "process_cpu_seconds_total", "counter", "User and system CPU time.");
-  const double cpu = static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+  const double cpu = static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                     static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
   out += "process_cpu_seconds_total " + std::to_string(cpu) + "\n";
   head(out, "process_resident_memory_bytes", "gauge", "Resident memory.");
   out += "process_resident_memory_bytes " + std::to_string(resident_bytes()) + "\n";
@@ -130,7 +154,8 @@ async::Task<void> serve_http(Node* node, std::unique_ptr<async::Stream> stream) 
   } else if (line.starts_with("GET /healthz ")) {
     body = "ok\n";
   } else if (line.starts_with("GET /readyz ")) {
-    auto connection = co_await node->loops.front()->pool.acquire(node->home(), node->service_identity("postgres"));
+    auto connection =
+        co_await node->loops.front()->pool.acquire(node->home(), node->service_identity("postgres"));
     if (connection && !node->shutting_down) {
       node->loops.front()->pool.release(std::move(*connection));
       body = "ready\n";
@@ -144,8 +169,8 @@ async::Task<void> serve_http(Node* node, std::unique_ptr<async::Stream> stream) 
   } else {
     status = "405 Method Not Allowed";
   }
-  co_await stream->write("HTTP/1.1 " + status + "\r\nContent-Type: " + type + "\r\nContent-Length: " + std::to_string(body.size()) +
-                         "\r\nConnection: close\r\n\r\n" + body);
+  co_await stream->write("HTTP/1.1 " + status + "\r\nContent-Type: " + type + "\r\nContent-Length: " +
+                         std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body);
 }
 
 }  // namespace decan::session

@@ -1,7 +1,7 @@
 #include "session/node.h"
 
-#include <asio/post.hpp>
 #include <openssl/ssl.h>
+#include <asio/post.hpp>
 
 #include "auth/scram.h"
 #include "base/log.h"
@@ -13,7 +13,8 @@ namespace decan::session {
 
 using async::Task;
 
-LoopContext::LoopContext(unsigned index, backend::UnitsPtr units, const backend::PoolLimits& limits, size_t cache_bytes)
+LoopContext::LoopContext(unsigned index, backend::UnitsPtr units, const backend::PoolLimits& limits,
+                         size_t cache_bytes)
     : loop(index), pool(loop, std::move(units), limits), statements(cache_bytes) {}
 LoopContext::~LoopContext() = default;
 
@@ -30,7 +31,7 @@ SessionEntryPtr Registry::add(Session* session, LoopContext* loop, size_t key_by
     const std::string bytes = auth::random_bytes(4);
     uint32_t pid = 0;
     for (const char byte : bytes) pid = (pid << 8) | static_cast<unsigned char>(byte);
-    entry->pid = pid & 0x7fffffff;   // clients print it as a signed number
+    entry->pid = pid & 0x7fffffff;  // clients print it as a signed number
   } while (entry->pid == 0 || sessions_.contains(entry->pid));
   sessions_.emplace(entry->pid, entry);
   return entry;
@@ -66,15 +67,18 @@ size_t Registry::size() const {
 
 // --- LoginThrottle ---
 
-bool LoginThrottle::is_blocked(const std::string& address, const std::string& role, int64_t failures, Duration window) {
+bool LoginThrottle::is_blocked(const std::string& address, const std::string& role, int64_t failures,
+                               Duration window) {
   if (failures <= 0) return false;
   const std::lock_guard lock(mutex_);
   const auto found = failures_.find({address, role});
   if (found == failures_.end()) return false;
   auto& times = found->second;
   while (!times.empty() && async::Clock::now() - times.front() > window) times.pop_front();
-  if (times.empty()) failures_.erase(found);
-  else return static_cast<int64_t>(times.size()) >= failures;
+  if (times.empty())
+    failures_.erase(found);
+  else
+    return static_cast<int64_t>(times.size()) >= failures;
   return false;
 }
 
@@ -122,7 +126,8 @@ Task<Result<catalog::SnapshotPtr>> Catalogs::load(backend::UnitConnection* conne
   if (!results) co_return fail(results.error());
   catalog::CatalogRows rows;
   for (auto& result : *results) rows.results.push_back(std::move(result.rows));
-  co_return catalog::build_snapshot(rows, version, connection->identity().database, node_.units()->size(), node_.home());
+  co_return catalog::build_snapshot(rows, version, connection->identity().database, node_.units()->size(),
+                                    node_.home());
 }
 
 void Catalogs::forget(const std::string& database) {
@@ -147,15 +152,18 @@ Task<Result<Oid>> Catalogs::home_type(LoopContext& loop, std::string database, U
   const backend::Identity service = node_.service_identity(database);
   auto there = co_await loop.pool.acquire(unit, service);
   if (!there) co_return fail(there.error());
-  auto name = co_await (*there)->query("SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) "
-                                       "FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
-                                       "WHERE t.oid = " + std::to_string(oid));
+  auto name = co_await (*there)->query(
+      "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) "
+      "FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+      "WHERE t.oid = " +
+      std::to_string(oid));
   loop.pool.release(std::move(*there));
   if (!name) co_return fail(name.error());
   if (name->front().rows.empty()) co_return oid;
   auto here = co_await loop.pool.acquire(node_.home(), service);
   if (!here) co_return fail(here.error());
-  auto mapped = co_await (*here)->query("SELECT " + backend::quote_literal(*name->front().rows[0][0]) + "::regtype::oid");
+  auto mapped = co_await (*here)->query("SELECT " + backend::quote_literal(*name->front().rows[0][0]) +
+                                        "::regtype::oid");
   loop.pool.release(std::move(*here));
   if (!mapped) co_return fail(mapped.error());
   const Oid home = static_cast<Oid>(std::stoul(*mapped->front().rows[0][0]));
@@ -168,10 +176,13 @@ Task<Result<Oid>> Catalogs::home_type(LoopContext& loop, std::string database, U
 // --- Node ---
 
 Node::Node(Config config, std::string path, std::unique_ptr<meta::Store> metadata, std::string node_name)
-    : name(std::move(node_name)), config_path(std::move(path)), store(std::move(metadata)),
+    : name(std::move(node_name)),
+      config_path(std::move(path)),
+      store(std::move(metadata)),
       mock_secret(auth::random_bytes(32)) {
   set_config(std::move(config));
-  const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+  const auto start = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
   variables["sql_show"] = "false";
   if (const auto stored = store->get("variables/sql_show"); stored && *stored) {
     variables["sql_show"] = (*stored)->value;
@@ -182,7 +193,9 @@ Node::Node(Config config, std::string path, std::unique_ptr<meta::Store> metadat
   gids = std::make_unique<txn::GidSource>(name, start.count());
 }
 
-Node::~Node() { SSL_CTX_free(tls_context); }
+Node::~Node() {
+  SSL_CTX_free(tls_context);
+}
 
 Status Node::reload_units() {
   auto records = meta::load_units(*store);
@@ -204,7 +217,9 @@ Status Node::reload_units() {
   return {};
 }
 
-void Node::run_blocking(std::function<void()> work) { asio::post(blocking_, std::move(work)); }
+void Node::run_blocking(std::function<void()> work) {
+  asio::post(blocking_, std::move(work));
+}
 
 backend::Identity Node::service_identity(std::string database) const {
   backend::Identity identity;
@@ -220,7 +235,8 @@ backend::PoolLimits Node::pool_limits() const {
   const auto current = config();
   const auto threads = static_cast<size_t>(effective_threads(*current));
   backend::PoolLimits limits;
-  limits.max_per_unit = std::max<size_t>(1, static_cast<size_t>(current->limits.max_unit_connections) / threads);
+  limits.max_per_unit =
+      std::max<size_t>(1, static_cast<size_t>(current->limits.max_unit_connections) / threads);
   limits.queue_timeout = current->pool.queue_timeout;
   limits.idle_timeout = current->pool.idle_timeout;
   limits.max_lifetime = current->pool.max_lifetime;

@@ -1,5 +1,5 @@
-// What all sessions of a compute node share: configuration, loops with their pools and caches, the catalogs, the registry of
-// sessions (for cancel, SHOW SESSIONS and KILL) and the login throttle.
+// What all sessions of a compute node share: configuration, loops with their pools and caches, the catalogs,
+// the registry of sessions (for cancel, SHOW SESSIONS and KILL) and the login throttle.
 #pragma once
 
 #include <asio/thread_pool.hpp>
@@ -44,14 +44,14 @@ struct LoopContext {
 // A session as others see it. `session` is touched on its own loop only.
 struct SessionEntry {
   uint32_t pid = 0;
-  std::string key;                 // 4 bytes for protocol 3.0, 32 for 3.2
+  std::string key;  // 4 bytes for protocol 3.0, 32 for 3.2
   LoopContext* loop = nullptr;
   Session* session = nullptr;
   std::string role, database, address, application;
   async::TimePoint since{};
   // Changing parts, under `mutex`.
   mutable std::mutex mutex;
-  std::string state = "startup";   // active, idle, idle in transaction
+  std::string state = "startup";  // active, idle, idle in transaction
   std::string statement;
   async::TimePoint state_since{};
 };
@@ -94,7 +94,8 @@ class Catalogs {
   async::Task<Result<catalog::SnapshotPtr>> current(LoopContext& loop, std::string database);
   // Loads anew and publishes, e.g. after DDL.
   async::Task<Result<catalog::SnapshotPtr>> refresh(LoopContext& loop, std::string database);
-  // What `connection`, in the middle of a transaction on the home unit, sees: for the session's own use until it commits.
+  // What `connection`, in the middle of a transaction on the home unit, sees: for the session's own use until
+  // it commits.
   async::Task<Result<catalog::SnapshotPtr>> load(backend::UnitConnection* connection);
   void forget(const std::string& database);
   std::vector<std::string> databases() const;
@@ -122,12 +123,12 @@ struct Node {
   // Reads the units from the metadata store and hands them to all loops. Error: the store can not be read.
   Status reload_units();
   UnitId home() const { return home_.load(); }
-  backend::Identity service_identity(std::string database) const;   // of the home unit's record
+  backend::Identity service_identity(std::string database) const;  // of the home unit's record
   backend::PoolLimits pool_limits() const;
   // Work that blocks (the metadata store) on a thread of its own.
   void run_blocking(std::function<void()> work);
 
-  const std::string name;          // compute node id
+  const std::string name;  // compute node id
   const std::string config_path;
   std::unique_ptr<meta::Store> store;
   std::vector<std::unique_ptr<LoopContext>> loops;
@@ -136,15 +137,15 @@ struct Node {
   Catalogs catalogs{*this};
   std::unique_ptr<txn::GidSource> gids;
   ssl_ctx_st* tls_context = nullptr;
-  std::string certificate_hash;    // for SCRAM-SHA-256-PLUS
-  std::string mock_secret;         // mock verifiers of roles that do not exist
+  std::string certificate_hash;  // for SCRAM-SHA-256-PLUS
+  std::string mock_secret;       // mock verifiers of roles that do not exist
   std::atomic<bool> shutting_down{false};
   std::atomic<int64_t> login_slots{0};
   std::unique_ptr<NotifyHub> notifications;
   // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.
   mutable std::mutex variables_mutex;
   std::map<std::string, std::string> variables;
-  std::atomic<bool> show_sql{false};   // variable sql_show: log every statement's template and units
+  std::atomic<bool> show_sql{false};  // variable sql_show: log every statement's template and units
 
  private:
   asio::thread_pool blocking_{1};

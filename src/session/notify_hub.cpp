@@ -7,7 +7,8 @@ namespace decan::session {
 
 using async::Task;
 
-Task<Status> NotifyHub::listen(LoopContext& caller, SessionEntryPtr session, std::string database, std::string channel) {
+Task<Status> NotifyHub::listen(LoopContext& caller, SessionEntryPtr session, std::string database,
+                               std::string channel) {
   auto done = std::make_shared<async::Event>(caller.loop);
   auto result = std::make_shared<Status>();
   loop_.loop.post([this, &caller, session, database, channel, done, result] {
@@ -32,7 +33,8 @@ Task<Status> NotifyHub::listen(LoopContext& caller, SessionEntryPtr session, std
       entry->running = true;
       loop_.loop.spawn(serve(entry.get()));
     } else if (entry->connection) {
-      // The serving coroutine waits for the unit: a harmless statement makes it come round and send the LISTEN.
+      // The serving coroutine waits for the unit: a harmless statement makes it come round and send the
+      // LISTEN.
       entry->connection->stream().set_deadline(async::Clock::now());
     }
   });
@@ -53,7 +55,8 @@ void NotifyHub::unlisten(SessionEntryPtr session, std::string database, std::str
   });
 }
 
-std::vector<std::string> NotifyHub::channels_of(const SessionEntryPtr& session, const std::string& database) const {
+std::vector<std::string> NotifyHub::channels_of(const SessionEntryPtr& session,
+                                                const std::string& database) const {
   std::vector<std::string> channels;
   const std::lock_guard lock(mutex_);
   if (const auto found = databases_.find(database); found != databases_.end()) {
@@ -68,10 +71,12 @@ Task<void> NotifyHub::serve(Database* database) {
   constexpr auto kRetry = std::chrono::milliseconds(500);
   while (!node_.shutting_down) {
     if (!database->connection || database->connection->broken()) {
-      auto opened = co_await backend::UnitConnection::open(loop_.loop, *(*node_.units())[node_.home().value], node_.home(),
-                                                           node_.service_identity(database->name), async::Clock::now() + std::chrono::seconds(5));
+      auto opened = co_await backend::UnitConnection::open(
+          loop_.loop, *(*node_.units())[node_.home().value], node_.home(),
+          node_.service_identity(database->name), async::Clock::now() + std::chrono::seconds(5));
       if (!opened) {
-        log::warning("notifications are delayed: the home unit does not answer", {{"database", database->name}});
+        log::warning("notifications are delayed: the home unit does not answer",
+                     {{"database", database->name}});
         co_await async::sleep_for(loop_.loop, kRetry);
         continue;
       }
@@ -114,7 +119,8 @@ Task<Status> NotifyHub::exchange(Database* database) {
     const auto header = wire::decode_header(connection.input().readable(), wire::kMaxMessageBytes);
     if (!header) co_return fail(header.error());
     if (*header && connection.input().size() >= wire::kHeaderBytes + (*header)->body_bytes) {
-      if ((*header)->type == 'A') dispatch(*database, connection.input().readable().substr(wire::kHeaderBytes, (*header)->body_bytes));
+      if ((*header)->type == 'A')
+        dispatch(*database, connection.input().readable().substr(wire::kHeaderBytes, (*header)->body_bytes));
       connection.input().consume(wire::kHeaderBytes + (*header)->body_bytes);
       continue;
     }
@@ -123,11 +129,12 @@ Task<Status> NotifyHub::exchange(Database* database) {
     if (!n) {
       if (connection.stream().timed_out() && !database->wanted.empty()) {
         connection.stream().set_deadline(async::kNoDeadline);
-        co_return Status{};   // somebody wants another channel
+        co_return Status{};  // somebody wants another channel
       }
       co_return fail(n.error());
     }
-    if (*n == 0) co_return fail(sqlstate::kConnectionFailure, "the home unit closed the notification connection");
+    if (*n == 0)
+      co_return fail(sqlstate::kConnectionFailure, "the home unit closed the notification connection");
     connection.input().produced(*n);
   }
 }

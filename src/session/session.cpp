@@ -25,7 +25,8 @@ Task<void> Session::run() {
   }
   if (txn_) {
     for (const auto& participant : txn_->participants()) {
-      if (participant->connection->skips_to_sync()) participant->connection->mark_broken();   // it would not answer ROLLBACK
+      if (participant->connection->skips_to_sync())
+        participant->connection->mark_broken();  // it would not answer ROLLBACK
     }
     if (txn_->in_block() || implicit_block_) co_await txn_->rollback();
     co_await settle_cancels();
@@ -47,7 +48,8 @@ Task<void> Session::serve() {
     if (header.type == 'X') break;
     if (auto done = co_await dispatch(header); !done) {
       const std::string& state = done.error().sqlstate;
-      if (state == sqlstate::kProtocolViolation || state == sqlstate::kFeatureNotSupported) co_await fatal(done.error());
+      if (state == sqlstate::kProtocolViolation || state == sqlstate::kFeatureNotSupported)
+        co_await fatal(done.error());
       break;
     }
   }
@@ -58,8 +60,8 @@ Task<void> Session::serve() {
 
 namespace {
 
-// Types of messages that clients may send after start-up. Whoever sends another (a start-up packet begins with 0) would have
-// the session wait for a length that is none.
+// Types of messages that clients may send after start-up. Whoever sends another (a start-up packet begins
+// with 0) would have the session wait for a length that is none.
 bool known_type(std::string_view in) {
   return in.empty() || std::string_view("QPBDECHSXdcfFp").find(in[0]) != std::string_view::npos;
 }
@@ -102,7 +104,9 @@ Task<Status> Session::read_frame(wire::Header& header) {
       }
       // Memory grows with the bytes that arrive, not with the length that is declared.
       const size_t missing = whole - port_.input().size();
-      if (auto filled = co_await port_.fill(std::min<size_t>(missing, std::max<size_t>(4096, port_.input().size()))); !filled) {
+      if (auto filled =
+              co_await port_.fill(std::min<size_t>(missing, std::max<size_t>(4096, port_.input().size())));
+          !filled) {
         co_return filled;
       }
       continue;
@@ -123,7 +127,7 @@ Task<Status> Session::dispatch(const wire::Header& header) {
       port_.input().consume(whole);
       co_return co_await on_query(std::move(sql));
     }
-    case 'E': {   // may start a COPY, which reads what comes behind it
+    case 'E': {  // may start a COPY, which reads what comes behind it
       const std::string held(body);
       port_.input().consume(whole);
       co_return co_await extended(header, held);
@@ -139,17 +143,21 @@ Task<Status> Session::dispatch(const wire::Header& header) {
       co_return done;
     case 'd':
     case 'c':
-    case 'f':   // what is left of a COPY that failed
+    case 'f':  // what is left of a COPY that failed
       port_.input().consume(whole);
       co_return Status{};
     case 'F':
       port_.input().consume(whole);
-      send_error(Error{std::string(sqlstate::kFeatureNotSupported), "the function call sub-protocol is not supported", {}, "Call the function with SELECT."});
+      send_error(Error{std::string(sqlstate::kFeatureNotSupported),
+                       "the function call sub-protocol is not supported",
+                       {},
+                       "Call the function with SELECT."});
       txn_->fail_block();
       send_ready();
       co_return co_await port_.flush();
     default:
-      co_return fail(sqlstate::kProtocolViolation, "invalid frontend message type " + std::to_string(static_cast<int>(header.type)));
+      co_return fail(sqlstate::kProtocolViolation,
+                     "invalid frontend message type " + std::to_string(static_cast<int>(header.type)));
   }
 }
 
@@ -162,13 +170,15 @@ Task<void> Session::fatal(Error error) {
     port_.stream().set_deadline(async::kNoDeadline);
   }
   port_.writer().error(wire::to_fields(error, "FATAL"));
-  const auto taken = port_.stream().try_write(port_.out());   // a peer that does not read is not waited for
+  const auto taken = port_.stream().try_write(port_.out());  // a peer that does not read is not waited for
   (void)taken;
   port_.out().clear();
   co_return;
 }
 
-void Session::send_error(const Error& error) { send_error(wire::to_fields(error, "ERROR")); }
+void Session::send_error(const Error& error) {
+  send_error(wire::to_fields(error, "ERROR"));
+}
 
 void Session::send_error(const wire::ErrorFields& fields) {
   loop_.metrics.count_error(std::string(fields.get('C')));
@@ -181,7 +191,9 @@ void Session::send_notice(std::string_view severity, const Error& error) {
 
 void Session::send_ready() {
   port_.writer().ready_for_query(txn_->status());
-  set_state(txn_->status() == 'I' ? "idle" : txn_->status() == 'T' ? "idle in transaction" : "idle in transaction (aborted)");
+  set_state(txn_->status() == 'I'   ? "idle"
+            : txn_->status() == 'T' ? "idle in transaction"
+                                    : "idle in transaction (aborted)");
 }
 
 void Session::note_reported(std::string_view name, std::string_view value) {
@@ -197,13 +209,18 @@ void Session::note_reported(std::string_view name, std::string_view value) {
 Status Session::check_encodings() const {
   for (const std::string_view name : {"client_encoding", "server_encoding"}) {
     const auto found = reported_.find(name);
-    if (found == reported_.end() || found->second.empty() || found->second == "UTF8" || found->second == "SQL_ASCII") continue;
-    return fail(sqlstate::kFeatureNotSupported, std::string(name) + " \"" + found->second + "\" is not supported", {}, "Use UTF8.");
+    if (found == reported_.end() || found->second.empty() || found->second == "UTF8" ||
+        found->second == "SQL_ASCII")
+      continue;
+    return fail(sqlstate::kFeatureNotSupported,
+                std::string(name) + " \"" + found->second + "\" is not supported", {}, "Use UTF8.");
   }
   return {};
 }
 
-Status Session::check_text(std::string_view text) const { return verify_utf8_ ? check_utf8(text) : Status{}; }
+Status Session::check_text(std::string_view text) const {
+  return verify_utf8_ ? check_utf8(text) : Status{};
+}
 
 void Session::report_changed_settings() {
   if (settings_ == reported_settings_ && !reported_in_block_) return;
@@ -212,16 +229,19 @@ void Session::report_changed_settings() {
   for (const auto& participant : txn_->participants()) {
     const backend::UnitConnection* connection = participant->connection.get();
     const bool knows = block ? participant->in_block : connection->applied() == settings_;
-    if (knows && !connection->broken() && (source == nullptr || connection->unit() == node_.home())) source = connection;
+    if (knows && !connection->broken() && (source == nullptr || connection->unit() == node_.home()))
+      source = connection;
   }
-  if (source == nullptr) return;   // the next statement's unit tells
+  if (source == nullptr) return;  // the next statement's unit tells
   reported_settings_ = settings_;
   if (!block) reported_in_block_ = false;
-  for (const std::string_view name : {"application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "IntervalStyle",
-                                      "is_superuser", "session_authorization", "standard_conforming_strings", "TimeZone"}) {
+  for (const std::string_view name :
+       {"application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "IntervalStyle",
+        "is_superuser", "session_authorization", "standard_conforming_strings", "TimeZone"}) {
     const auto now = source->parameters().find(name);
     const auto told = reported_.find(name);
-    if (now == source->parameters().end() || (told != reported_.end() && told->second == now->second)) continue;
+    if (now == source->parameters().end() || (told != reported_.end() && told->second == now->second))
+      continue;
     note_reported(name, now->second);
     port_.writer().parameter_status(name, now->second);
   }
@@ -235,29 +255,38 @@ void Session::set_state(std::string_view state, std::string_view statement) {
 }
 
 void Session::note_latency(int64_t microseconds, std::string_view sql) {
-  loop_.metrics.latency[static_cast<size_t>(StatementTier::kRoute)].record(static_cast<uint64_t>(microseconds));
+  loop_.metrics.latency[static_cast<size_t>(StatementTier::kRoute)].record(
+      static_cast<uint64_t>(microseconds));
   loop_.metrics.bytes_from_clients.add(port_.bytes_in() - std::exchange(counted_in_, port_.bytes_in()));
   loop_.metrics.bytes_to_clients.add(port_.bytes_out() - std::exchange(counted_out_, port_.bytes_out()));
   const auto threshold = node_.config()->log.slow_statement;
   const bool slow = threshold.count() > 0 && microseconds >= threshold.count() * 1000;
   if (!slow && !node_.show_sql.load(std::memory_order_relaxed)) return;
   std::string units;
-  for (const auto& participant : txn_->participants()) units += (units.empty() ? "" : ",") + participant->connection->unit_name();
+  for (const auto& participant : txn_->participants())
+    units += (units.empty() ? "" : ",") + participant->connection->unit_name();
   sql::scan_template(sql, standard_conforming_strings_, template_);
-  std::string text = template_.exact ? "(a statement of " + std::to_string(sql.size()) + " bytes)" : template_.text;
+  std::string text =
+      template_.exact ? "(a statement of " + std::to_string(sql.size()) + " bytes)" : template_.text;
   for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') c = '?';   // literals stay out of the log
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t')
+      c = '?';  // literals stay out of the log
   }
   log::write(slow ? log::Level::kWarning : log::Level::kInfo, slow ? "slow statement" : "statement",
-             {{"milliseconds", microseconds / 1000}, {"template", text}, {"units", units}, {"role", identity_.role}, {"database", identity_.database}});
+             {{"milliseconds", microseconds / 1000},
+              {"template", text},
+              {"units", units},
+              {"role", identity_.role},
+              {"database", identity_.database}});
 }
 
 // --- notifications ---
 
 void Session::deliver(uint32_t pid, std::string channel, std::string payload) {
   constexpr size_t kMaxPending = 10'000;
-  if (notifications_.size() < kMaxPending) notifications_.push_back({pid, std::move(channel), std::move(payload)});
-  if (!idle_ || txn_->in_block()) return;   // told before the next ReadyForQuery
+  if (notifications_.size() < kMaxPending)
+    notifications_.push_back({pid, std::move(channel), std::move(payload)});
+  if (!idle_ || txn_->in_block()) return;  // told before the next ReadyForQuery
   flush_notifications();
   const auto taken = port_.stream().try_write(port_.out());
   if (taken) port_.out().erase(0, *taken);
@@ -265,7 +294,8 @@ void Session::deliver(uint32_t pid, std::string channel, std::string payload) {
 
 void Session::flush_notifications() {
   if (notifications_.empty() || txn_->in_block()) return;
-  for (const auto& pending : notifications_) port_.writer().notification(pending.pid, pending.channel, pending.payload);
+  for (const auto& pending : notifications_)
+    port_.writer().notification(pending.pid, pending.channel, pending.payload);
   notifications_.clear();
 }
 
@@ -278,7 +308,8 @@ void Session::cancel() {
     backend::UnitConnection& connection = *participant->connection;
     if (connection.broken()) continue;
     ++cancels_in_flight_;
-    loop_.loop.spawn(backend::UnitConnection::cancel(loop_.loop, connection.record(), connection.pid(), connection.cancel_key()),
+    loop_.loop.spawn(backend::UnitConnection::cancel(loop_.loop, connection.record(), connection.pid(),
+                                                     connection.cancel_key()),
                      [this] {
                        if (--cancels_in_flight_ == 0) cancels_done_.notify();
                      });
@@ -294,7 +325,7 @@ Task<void> Session::settle_cancels() {
 void Session::terminate(std::string reason) {
   terminate_reason_ = std::move(reason);
   if (idle_) {
-    port_.stream().set_deadline(async::Clock::now());   // wakes the reader; serve() tells the client why
+    port_.stream().set_deadline(async::Clock::now());  // wakes the reader; serve() tells the client why
   } else {
     cancel();
   }
@@ -319,8 +350,8 @@ Task<Result<catalog::SnapshotPtr>> Session::snapshot() {
 uint64_t Session::context_hash() {
   if (context_hash_ == 0) {
     const catalog::SnapshotPtr& snapshot = block_snapshot_ ? block_snapshot_ : snapshot_;
-    std::string key = std::to_string(snapshot->version) + '\0' + identity_.database + '\0' + role_now_ + '\0' +
-                      (standard_conforming_strings_ ? '1' : '0');
+    std::string key = std::to_string(snapshot->version) + '\0' + identity_.database + '\0' + role_now_ +
+                      '\0' + (standard_conforming_strings_ ? '1' : '0');
     for (const std::string& schema : search_path_) key += '\0' + schema;
     for (const std::string& name : temp_relations_) key += "\0t" + name;
     context_hash_ = std::hash<std::string>{}(key) | 1;
@@ -352,13 +383,17 @@ std::vector<std::string> parse_search_path(std::string_view text, const std::str
     std::string name;
     if (text[i] == '"') {
       for (++i; i < text.size(); ++i) {
-        if (text[i] == '"' && i + 1 < text.size() && text[i + 1] == '"') name += text[i++];
-        else if (text[i] == '"') break;
-        else name += text[i];
+        if (text[i] == '"' && i + 1 < text.size() && text[i + 1] == '"')
+          name += text[i++];
+        else if (text[i] == '"')
+          break;
+        else
+          name += text[i];
       }
       ++i;
     } else {
-      while (i < text.size() && text[i] != ',') name += static_cast<char>(std::tolower(static_cast<unsigned char>(text[i++])));
+      while (i < text.size() && text[i] != ',')
+        name += static_cast<char>(std::tolower(static_cast<unsigned char>(text[i++])));
       while (!name.empty() && name.back() == ' ') name.pop_back();
     }
     schemas.push_back(name == "$user" ? role : name);
@@ -371,7 +406,8 @@ std::vector<std::string> parse_search_path(std::string_view text, const std::str
 // What planning depends on and no ParameterStatus tells.
 Task<Status> Session::learn_session_values(backend::UnitConnection* connection) {
   auto values = co_await connection->query(
-      "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('default_transaction_isolation'), "
+      "SELECT pg_catalog.current_setting('search_path'), "
+      "pg_catalog.current_setting('default_transaction_isolation'), "
       "pg_catalog.current_setting('standard_conforming_strings'), current_user");
   if (!values) co_return fail(values.error());
   const auto& row = values->front().rows.at(0);

@@ -1,6 +1,7 @@
-// One client's session: protocol state machine, prepared statements, portals, cursors, settings and the transaction. Lives
-// and dies on one loop; run() is its only coroutine, so nothing here needs a lock. Order of work for each message: plan
-// (cached), resolve to units, run over the transaction's connections, relay. See README.md for the states.
+// One client's session: protocol state machine, prepared statements, portals, cursors, settings and the
+// transaction. Lives and dies on one loop; run() is its only coroutine, so nothing here needs a lock. Order
+// of work for each message: plan (cached), resolve to units, run over the transaction's connections, relay.
+// See README.md for the states.
 #pragma once
 
 #include <map>
@@ -25,11 +26,11 @@ using async::Task;
 // A bound portal of the extended protocol.
 struct Portal {
   SharedStatementPtr statement;
-  std::string bind_body;                       // owns what the views below point into
+  std::string bind_body;  // owns what the views below point into
   std::vector<plan::ParameterValue> parameters;
   std::vector<int16_t> parameter_formats, result_formats;
   std::vector<plan::UnitTarget> targets;
-  std::optional<UnitId> open_on;               // bound on that unit
+  std::optional<UnitId> open_on;  // bound on that unit
   bool done = false;
   // A multi-unit result whose rows are handed out in pieces.
   std::string buffered;
@@ -42,16 +43,16 @@ struct Portal {
 struct Call {
   plan::PlanPtr plan;
   plan::Values values;
-  bool simple = true;                          // simple protocol: RowDescription is sent with the rows
-  SharedStatementPtr statement;                // extended, and EXECUTE
-  Portal* portal = nullptr;                    // extended
+  bool simple = true;            // simple protocol: RowDescription is sent with the rows
+  SharedStatementPtr statement;  // extended, and EXECUTE
+  Portal* portal = nullptr;      // extended
   std::string portal_name;
   int32_t max_rows = 0;
   std::vector<int16_t> result_formats;
 };
 
-// The text of a value that is known when a statement runs (LIMIT, HAVING terms, arguments); nullopt for NULL. Errors: 0A000 for
-// forms that only a server can read.
+// The text of a value that is known when a statement runs (LIMIT, HAVING terms, arguments); nullopt for NULL.
+// Errors: 0A000 for forms that only a server can read.
 Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const plan::Values& values);
 
 class SessionAdmin;
@@ -63,18 +64,20 @@ class Session final : public placement::UnitRunner {
 
   // From the first byte to the last.
   Task<void> run();
-  // On the session's loop: asks the units that work for it to stop. Nothing happens while a commit is decided.
+  // On the session's loop: asks the units that work for it to stop. Nothing happens while a commit is
+  // decided.
   void cancel();
   // On the session's loop: ends the session (KILL, shutdown).
   void terminate(std::string reason);
   bool is_idle() const { return idle_; }
   bool in_transaction() const { return txn_ && txn_->in_block(); }
-  void deliver(uint32_t pid, std::string channel, std::string payload);   // a notification
+  void deliver(uint32_t pid, std::string channel, std::string payload);  // a notification
 
   // placement::UnitRunner: SQL inside the session's transaction.
   Task<Result<placement::TextRows>> run(UnitId unit, std::string sql) override;
   Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
-  Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to, std::string copy_in) override;
+  Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
+                                      std::string copy_in) override;
   std::vector<UnitId> units() const override;
   UnitId home() const override { return node_.home(); }
 
@@ -82,10 +85,11 @@ class Session final : public placement::UnitRunner {
   friend class SessionAdmin;
 
   // --- startup.cpp ---
-  Task<bool> start();                                  // false: the session is over
+  Task<bool> start();  // false: the session is over
   Task<Result<wire::StartupPacket>> read_startup();
   Task<bool> authenticate(const wire::StartupPacket& packet);
-  Task<Result<auth::PassThroughKeys>> scram(const std::string& role, auth::Verifier verifier, bool may_log_in);
+  Task<Result<auth::PassThroughKeys>> scram(const std::string& role, auth::Verifier verifier,
+                                            bool may_log_in);
   Task<Status> open_session(const wire::StartupPacket& packet);
   Status startup_settings(const wire::StartupPacket& packet, backend::Settings::Map& settings);
   Status check_encodings() const;
@@ -94,8 +98,8 @@ class Session final : public placement::UnitRunner {
 
   // --- session.cpp ---
   Task<void> serve();
-  Task<Status> wait_for_message();                     // idle: until a whole header is there
-  Task<Status> read_frame(wire::Header& header);       // whole message in port_.input()
+  Task<Status> wait_for_message();                // idle: until a whole header is there
+  Task<Status> read_frame(wire::Header& header);  // whole message in port_.input()
   Task<Status> dispatch(const wire::Header& header);
   Task<void> fatal(Error error);
   void send_error(const Error& error);
@@ -103,10 +107,11 @@ class Session final : public placement::UnitRunner {
   void send_ready();
   void send_notice(std::string_view severity, const Error& error);
   void flush_notifications();
-  // The reported settings as a unit has them now, where no reply that the client saw has told (ROLLBACK, RESET, DISCARD).
+  // The reported settings as a unit has them now, where no reply that the client saw has told (ROLLBACK,
+  // RESET, DISCARD).
   void report_changed_settings();
   void note_reported(std::string_view name, std::string_view value);
-  Status check_text(std::string_view text) const;      // 22021: not valid in the encoding
+  Status check_text(std::string_view text) const;  // 22021: not valid in the encoding
   void set_state(std::string_view state, std::string_view statement = {});
   void note_latency(int64_t microseconds, std::string_view sql);
   Task<Result<catalog::SnapshotPtr>> snapshot();
@@ -119,10 +124,10 @@ class Session final : public placement::UnitRunner {
 
   // --- simple_query.cpp ---
   Task<Status> on_query(std::string sql);
-  Task<Status> join_batch_to_query();                  // an unfinished extended batch and a simple query are one transaction
+  Task<Status> join_batch_to_query();  // an unfinished extended batch and a simple query are one transaction
   Task<Status> simple_query(std::string sql);
   Task<Result<PlannedTextPtr>> plan_text(std::string_view sql);
-  PlannedTextPtr cached_plan(std::string_view sql);    // null: plan_text() has to plan
+  PlannedTextPtr cached_plan(std::string_view sql);  // null: plan_text() has to plan
   Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one);
   Task<Status> end_of_simple();
 
@@ -130,7 +135,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> execute(Call& call);
   Task<Status> execute_once(Call& call);
   Task<Status> route(Call& call, const plan::UnitTarget& target, size_t target_count);
-  void send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target, size_t target_count);
+  void send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target,
+                  size_t target_count);
   Task<Status> relay(txn::Participant& participant);
   Task<Status> finish_relay(txn::Participant& participant, exec::RelayOutcome outcome);
   Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
@@ -167,8 +173,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> admin(Call& call);
   Task<Status> distsql(std::string_view sql);
   struct AdminFacts {
-    bool may_administer = false;          // superuser, or owner of the database
-    std::vector<std::string> schemas;     // those of search_path that exist
+    bool may_administer = false;       // superuser, or owner of the database
+    std::vector<std::string> schemas;  // those of search_path that exist
   };
   Task<Result<AdminFacts>> admin_facts();
   Task<Status> apply_waiting_rules(catalog::SnapshotPtr before);
@@ -178,8 +184,9 @@ class Session final : public placement::UnitRunner {
   Task<Status> end_of_temp();
   Task<Status> relearn_session_values();
   Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
-  void send_rows(const std::vector<std::string>& columns, const std::vector<std::vector<std::optional<std::string>>>& rows,
-                 std::string_view tag, bool with_description);
+  void send_rows(const std::vector<std::string>& columns,
+                 const std::vector<std::vector<std::optional<std::string>>>& rows, std::string_view tag,
+                 bool with_description);
   Task<Result<std::vector<distsql::PreviewLine>>> preview(std::string sql);
 
   // --- copy.cpp ---
@@ -196,17 +203,19 @@ class Session final : public placement::UnitRunner {
   Task<Status> on_close(std::string_view body);
   Task<Status> on_sync();
   Task<void> finish_batch();
-  void settle_parses(bool failed);                     // which statements of the batch exist
+  void settle_parses(bool failed);  // which statements of the batch exist
   Task<Result<std::optional<wire::RowDescription>>> columns_of(SharedStatement& statement);
   Task<Status> on_flush();
-  Task<Status> drain();                                // what is queued on units is sent and answered
+  Task<Status> drain();  // what is queued on units is sent and answered
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
-  Task<Status> validate(SharedStatement& statement);   // on the home unit; learns its description
+  Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
   Task<Status> bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
-  void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement, bool visible);
-  bool local_reply(std::string bytes);                 // at this place of the client's stream; true: behind replies of a unit
+  void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
+                   bool visible);
+  bool local_reply(
+      std::string bytes);  // at this place of the client's stream; true: behind replies of a unit
   Task<Status> replan(Portal& portal);
 
   Node& node_;
@@ -215,37 +224,40 @@ class Session final : public placement::UnitRunner {
   exec::RelayHooks hooks_;
   SessionEntryPtr entry_;
   backend::Identity identity_, service_;
-  std::string role_now_;                               // SET ROLE changes it
+  std::string role_now_;  // SET ROLE changes it
   std::unique_ptr<txn::Transaction> txn_;
-  backend::SettingsPtr settings_, base_settings_;      // base: what start-up asked for, target of RESET
-  std::map<std::string, std::string, std::less<>> reported_;   // ParameterStatus as the client knows it
-  backend::SettingsPtr reported_settings_;             // those that reported_ was last compared with
-  bool reported_in_block_ = false;                     // a reported setting changed in the block: its end may undo it
+  backend::SettingsPtr settings_, base_settings_;  // base: what start-up asked for, target of RESET
+  std::map<std::string, std::string, std::less<>> reported_;  // ParameterStatus as the client knows it
+  backend::SettingsPtr reported_settings_;                    // those that reported_ was last compared with
+  bool reported_in_block_ = false;  // a reported setting changed in the block: its end may undo it
   bool verify_utf8_ = true, encodings_known_ = true;
   std::vector<std::string> search_path_;
   std::string default_isolation_ = "read committed";
   bool standard_conforming_strings_ = true;
-  uint64_t context_hash_ = 0;                          // 0: to be computed
-  catalog::SnapshotPtr block_snapshot_;                // after DDL in the open block
+  uint64_t context_hash_ = 0;            // 0: to be computed
+  catalog::SnapshotPtr block_snapshot_;  // after DDL in the open block
   catalog::SnapshotPtr snapshot_;
-  uint64_t snapshot_changes_ = 0;                      // Catalogs::changes() when snapshot_ was taken
+  uint64_t snapshot_changes_ = 0;  // Catalogs::changes() when snapshot_ was taken
   std::vector<std::string> temp_relations_;
-  bool values_dirty_ = false;                          // a SET in the open block: its end may take it back
-  bool temp_touched_ = false;                          // in the open transaction: its end may take them away
-  bool catalog_dirty_ = false;                         // DDL in the block: refresh when it ends
-  bool settings_dirty_ = false;                        // something may have changed settings behind our back
+  bool values_dirty_ = false;    // a SET in the open block: its end may take it back
+  bool temp_touched_ = false;    // in the open transaction: its end may take them away
+  bool catalog_dirty_ = false;   // DDL in the block: refresh when it ends
+  bool settings_dirty_ = false;  // something may have changed settings behind our back
   sql::Template template_;
 
   std::unordered_map<std::string, SharedStatementPtr> prepared_;
   std::map<std::string, Portal, std::less<>> portals_;
   std::map<std::string, UnitId, std::less<>> cursors_;
-  std::vector<std::string> unverified_;                // parsed in this batch, not yet seen by a unit
-  std::vector<std::string> queued_parses_;             // their ParseComplete waits behind replies of a unit
+  std::vector<std::string> unverified_;     // parsed in this batch, not yet seen by a unit
+  std::vector<std::string> queued_parses_;  // their ParseComplete waits behind replies of a unit
   bool skip_to_sync_ = false;
-  bool implicit_block_ = false;                        // opened by begin_implicit or by a batch over several units
-  std::optional<UnitId> batch_unit_;                   // extended batch: the unit with queued messages
+  bool implicit_block_ = false;       // opened by begin_implicit or by a batch over several units
+  std::optional<UnitId> batch_unit_;  // extended batch: the unit with queued messages
 
-  struct PendingNotification { uint32_t pid; std::string channel, payload; };
+  struct PendingNotification {
+    uint32_t pid;
+    std::string channel, payload;
+  };
   std::vector<PendingNotification> notifications_;
   bool listening_ = false;
   bool idle_ = false;

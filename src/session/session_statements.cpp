@@ -1,5 +1,5 @@
-// Statements that the session answers itself or keeps book of: transactions, settings, SQL-level prepared statements, cursors,
-// LISTEN.
+// Statements that the session answers itself or keeps book of: transactions, settings, SQL-level prepared
+// statements, cursors, LISTEN.
 #include <algorithm>
 
 #include "base/utf8.h"
@@ -30,20 +30,24 @@ Task<Status> Session::transaction_statement(Call& call) {
   switch (plan.action) {
     case plan::Action::kBegin:
       if (client_block) {
-        send_notice("WARNING", Error{std::string(sqlstate::kActiveTransaction), "there is already a transaction in progress"});
+        send_notice("WARNING", Error{std::string(sqlstate::kActiveTransaction),
+                                     "there is already a transaction in progress"});
       } else if (implicit_block_) {
-        implicit_block_ = false;   // what the string has done so far belongs to the client's block now
+        implicit_block_ = false;  // what the string has done so far belongs to the client's block now
         txn_->set_options(plan.transaction_options);
       } else {
         txn_->begin(plan.transaction_options, settings_);
       }
       complete(plan.tag);
       co_return Status{};
-    case plan::Action::kCommit: co_return co_await commit_block(plan);
-    case plan::Action::kRollback: co_return co_await rollback_block(plan);
+    case plan::Action::kCommit:
+      co_return co_await commit_block(plan);
+    case plan::Action::kRollback:
+      co_return co_await rollback_block(plan);
     case plan::Action::kSetTransaction: {
       if (!txn_->in_block()) {
-        // Outside a block only SET SESSION CHARACTERISTICS has a lasting effect; the unit says what is wrong with the rest.
+        // Outside a block only SET SESSION CHARACTERISTICS has a lasting effect; the unit says what is wrong
+        // with the rest.
         co_return co_await set_statement(call);
       }
       txn_->note_isolation(plan.transaction_options);
@@ -54,13 +58,15 @@ Task<Status> Session::transaction_statement(Call& call) {
       if (done) txn_->remember_local(std::string(call.values.sql));
       co_return done;
     }
-    default: break;
+    default:
+      break;
   }
   const std::string_view verb = plan.action == plan::Action::kSavepoint ? "SAVEPOINT"
                                 : plan.action == plan::Action::kRelease ? "RELEASE SAVEPOINT"
                                                                         : "ROLLBACK TO SAVEPOINT";
   if (!client_block) {
-    co_return fail(sqlstate::kNoActiveTransaction, std::string(verb) + " can only be used in transaction blocks");
+    co_return fail(sqlstate::kNoActiveTransaction,
+                   std::string(verb) + " can only be used in transaction blocks");
   }
   for (const auto& participant : txn_->participants()) {
     if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
@@ -73,7 +79,8 @@ Task<Status> Session::transaction_statement(Call& call) {
   if (!txn_->has_savepoint(plan.name)) {
     co_return fail(sqlstate::kInvalidSavepoint, "savepoint \"" + plan.name + "\" does not exist");
   }
-  auto done = plan.action == plan::Action::kRelease ? co_await txn_->release(plan.name) : co_await txn_->rollback_to(plan.name);
+  auto done = plan.action == plan::Action::kRelease ? co_await txn_->release(plan.name)
+                                                    : co_await txn_->rollback_to(plan.name);
   if (!done) co_return done;
   if (plan.action == plan::Action::kRollbackTo) {
     settings_ = txn_->settings_now();
@@ -88,7 +95,8 @@ Task<Status> Session::transaction_statement(Call& call) {
 
 Task<Status> Session::commit_block(const plan::Plan& plan) {
   if (!txn_->in_block() || implicit_block_) {
-    send_notice("WARNING", Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
+    send_notice("WARNING",
+                Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
     if (implicit_block_) {
       auto ended = co_await end_implicit(Status{});
       if (!ended) co_return ended;
@@ -148,7 +156,8 @@ Task<Status> Session::end_of_temp() {
 
 Task<Status> Session::rollback_block(const plan::Plan& plan) {
   if (!txn_->in_block() || implicit_block_) {
-    send_notice("WARNING", Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
+    send_notice("WARNING",
+                Error{std::string(sqlstate::kNoActiveTransaction), "there is no transaction in progress"});
     if (implicit_block_) co_await end_implicit(fail(kTold, {}));
     complete("ROLLBACK");
     co_return Status{};
@@ -156,7 +165,7 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
   const std::string options = txn_->begin_options();
   for (const auto& participant : txn_->participants()) {
     if (participant->connection->broken()) continue;
-    (void)co_await run_on(*participant, {}, false);   // a queued BEGIN is answered before the ROLLBACK
+    (void)co_await run_on(*participant, {}, false);  // a queued BEGIN is answered before the ROLLBACK
   }
   co_await txn_->rollback();
   settings_ = txn_->settings_now();
@@ -179,10 +188,12 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
 
 namespace {
 
-// The value's place in SET client_encoding = x, SET NAMES x, set_config('client_encoding', x, …). What is not understood is
-// found by what the unit reports.
+// The value's place in SET client_encoding = x, SET NAMES x, set_config('client_encoding', x, …). What is not
+// understood is found by what the unit reports.
 std::string encoding_asked(std::string statement, bool from_function) {
-  std::ranges::transform(statement, statement.begin(), [](unsigned char c) { return static_cast<char>(std::isspace(c) ? ' ' : std::tolower(c)); });
+  std::ranges::transform(statement, statement.begin(), [](unsigned char c) {
+    return static_cast<char>(std::isspace(c) ? ' ' : std::tolower(c));
+  });
   if (from_function) {
     const size_t first = statement.find(','), last = statement.rfind(',');
     return first == last ? std::string() : statement.substr(first, last - first);
@@ -205,7 +216,8 @@ Task<Status> Session::set_statement(Call& call) {
   std::string statement(call.values.sql);
   if (name == "client_encoding" && !reset) {
     if (is_unsupported_encoding(encoding_asked(statement, spec != nullptr && spec->from_function))) {
-      co_return fail(sqlstate::kFeatureNotSupported, "this client_encoding is not supported", {}, "Use UTF8.");
+      co_return fail(sqlstate::kFeatureNotSupported, "this client_encoding is not supported", {},
+                     "Use UTF8.");
     }
   }
   if (reset) {
@@ -237,7 +249,8 @@ Task<Status> Session::set_statement(Call& call) {
     txn_->remember_local(statement);
   }
   if (block) values_dirty_ = true;
-  if (name.starts_with("session characteristics")) co_return co_await adopt_settings(*first);   // sets default_transaction_*
+  if (name.starts_with("session characteristics"))
+    co_return co_await adopt_settings(*first);  // sets default_transaction_*
   if (local) co_return co_await after_settings_changed(name, first->connection.get());
   backend::Settings::Map map = settings_->statements();
   if (reset && name.empty()) {
@@ -250,14 +263,20 @@ Task<Status> Session::set_statement(Call& call) {
     map[name] = statement;
   }
   settings_ = std::make_shared<const backend::Settings>(std::move(map));
-  if (block) txn_->note_settings(settings_);
-  else if (!(reset && name.empty() && !base_settings_->statements().empty())) first->connection->set_applied(settings_);
+  if (block)
+    txn_->note_settings(settings_);
+  else if (!(reset && name.empty() && !base_settings_->statements().empty()))
+    first->connection->set_applied(settings_);
   co_return co_await after_settings_changed(name, first->connection.get());
 }
 
 Task<Status> Session::after_settings_changed(std::string_view name, backend::UnitConnection* connection) {
-  static constexpr std::string_view kMatters[] = {"search_path", "role", "session authorization", "default_transaction_isolation",
-                                                  "standard_conforming_strings", ""};
+  static constexpr std::string_view kMatters[] = {"search_path",
+                                                  "role",
+                                                  "session authorization",
+                                                  "default_transaction_isolation",
+                                                  "standard_conforming_strings",
+                                                  ""};
   const bool characteristics = name.find("transaction") != std::string_view::npos;
   if (!characteristics && std::ranges::find(kMatters, name) == std::end(kMatters)) co_return Status{};
   co_return co_await learn_session_values(connection);
@@ -265,11 +284,14 @@ Task<Status> Session::after_settings_changed(std::string_view name, backend::Uni
 
 Task<Status> Session::discard_statement(Call& call) {
   const std::string& what = call.plan->name;
-  if (what == "ALL" && txn_->in_block()) co_return fail(sqlstate::kActiveTransaction, "DISCARD ALL cannot run inside a transaction block");
+  if (what == "ALL" && txn_->in_block())
+    co_return fail(sqlstate::kActiveTransaction, "DISCARD ALL cannot run inside a transaction block");
   if (what == "ALL" || what == "TEMP") {
     for (const auto& participant : txn_->participants()) {
       if (!participant->pinned) continue;
-      if (auto done = co_await run_on(*participant, what == "ALL" ? "DISCARD ALL" : "DISCARD TEMP", false); !done) co_return done;
+      if (auto done = co_await run_on(*participant, what == "ALL" ? "DISCARD ALL" : "DISCARD TEMP", false);
+          !done)
+        co_return done;
       if (what == "ALL") {
         participant->pinned = false;
         participant->connection->forget_all_prepared();
@@ -288,7 +310,8 @@ Task<Status> Session::discard_statement(Call& call) {
     auto joined = co_await join(node_.home(), false);
     if (!joined) co_return fail(joined.error());
     if (auto applied = co_await (*joined)->connection->apply(settings_); !applied) co_return applied;
-    if (auto learned = co_await learn_session_values((*joined)->connection.get()); !learned) co_return learned;
+    if (auto learned = co_await learn_session_values((*joined)->connection.get()); !learned)
+      co_return learned;
   }
   complete("DISCARD " + what);
   co_return Status{};
@@ -299,7 +322,8 @@ Task<Status> Session::discard_statement(Call& call) {
 Task<Status> Session::prepare_statement(Call& call) {
   const auto& spec = std::get<plan::PreparedSpec>(call.plan->detail);
   if (prepared_.contains(spec.name)) {
-    co_return fail(sqlstate::kDuplicatePreparedStatement, "prepared statement \"" + spec.name + "\" already exists");
+    co_return fail(sqlstate::kDuplicatePreparedStatement,
+                   "prepared statement \"" + spec.name + "\" already exists");
   }
   std::vector<Oid> types;
   if (!spec.type_names.empty()) {
@@ -308,7 +332,9 @@ Task<Status> Session::prepare_statement(Call& call) {
     std::string sql = "SELECT ";
     for (size_t i = 0; i < spec.type_names.size(); ++i) {
       sql += (i == 0 ? "" : ", ");
-      sql += spec.type_names[i] == "unknown" ? "'0'" : backend::quote_literal(spec.type_names[i]) + "::pg_catalog.regtype::pg_catalog.oid";
+      sql += spec.type_names[i] == "unknown"
+                 ? "'0'"
+                 : backend::quote_literal(spec.type_names[i]) + "::pg_catalog.regtype::pg_catalog.oid";
     }
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
     auto found = co_await (*participant)->connection->query(sql);
@@ -327,7 +353,8 @@ Task<Status> Session::execute_statement(Call& call) {
   const auto& spec = std::get<plan::PreparedSpec>(call.plan->detail);
   const auto found = prepared_.find(spec.name);
   if (found == prepared_.end()) {
-    co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + spec.name + "\" does not exist");
+    co_return fail(sqlstate::kInvalidStatementName,
+                   "prepared statement \"" + spec.name + "\" does not exist");
   }
   auto current = co_await shared_statement(found->second->sql, found->second->declared_types);
   if (!current) co_return fail(current.error());
@@ -335,11 +362,15 @@ Task<Status> Session::execute_statement(Call& call) {
   prepared_[spec.name] = *current;
   const SharedStatementPtr statement = *current;
   if (spec.arguments.size() != statement->parameter_types.size()) {
-    co_return fail(sqlstate::kSyntaxError, "wrong number of parameters for prepared statement \"" + spec.name + "\"",
-                   "Expected " + std::to_string(statement->parameter_types.size()) + " parameters but got " + std::to_string(spec.arguments.size()) + ".");
+    co_return fail(sqlstate::kSyntaxError,
+                   "wrong number of parameters for prepared statement \"" + spec.name + "\"",
+                   "Expected " + std::to_string(statement->parameter_types.size()) + " parameters but got " +
+                       std::to_string(spec.arguments.size()) + ".");
   }
   if (!spec.constant_arguments) {
-    co_return fail(sqlstate::kFeatureNotSupported, "EXECUTE with arguments that are not constants is not supported", {}, "Pass constants, or use the extended protocol.");
+    co_return fail(sqlstate::kFeatureNotSupported,
+                   "EXECUTE with arguments that are not constants is not supported", {},
+                   "Pass constants, or use the extended protocol.");
   }
   std::vector<std::string> texts(spec.arguments.size());
   Call inner;
@@ -351,7 +382,9 @@ Task<Status> Session::execute_statement(Call& call) {
       texts[i] = argument.constant;
     } else {
       auto literal = sql::literal_value(call.values.sql, call.values.tpl->literals.at(argument.index));
-      if (!literal) co_return fail(sqlstate::kFeatureNotSupported, "this form of literal is not supported as an argument of EXECUTE");
+      if (!literal)
+        co_return fail(sqlstate::kFeatureNotSupported,
+                       "this form of literal is not supported as an argument of EXECUTE");
       texts[i] = std::move(*literal);
     }
     if (argument.negated) texts[i].insert(0, "-");
@@ -375,7 +408,8 @@ Task<Status> Session::deallocate_statement(Call& call) {
     co_return Status{};
   }
   if (prepared_.erase(spec.name) == 0) {
-    co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + spec.name + "\" does not exist");
+    co_return fail(sqlstate::kInvalidStatementName,
+                   "prepared statement \"" + spec.name + "\" does not exist");
   }
   complete("DEALLOCATE");
   co_return Status{};
@@ -391,7 +425,8 @@ Task<Status> Session::cursor_statement(Call& call) {
     auto targets = targets_of(call);
     if (!targets) co_return fail(targets.error());
     if (targets->size() != 1) {
-      co_return fail(sqlstate::kFeatureNotSupported, "a cursor over several storage units is not supported", {},
+      co_return fail(sqlstate::kFeatureNotSupported, "a cursor over several storage units is not supported",
+                     {},
                      "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
     }
     unit = targets->front().unit;

@@ -1,5 +1,5 @@
-// The simple query protocol: a string of statements, run one after another; several of them without BEGIN are one
-// transaction, as in PostgreSQL (documentation 55.2.2.1).
+// The simple query protocol: a string of statements, run one after another; several of them without BEGIN are
+// one transaction, as in PostgreSQL (documentation 55.2.2.1).
 #include <algorithm>
 
 #include "base/log.h"
@@ -14,8 +14,10 @@ PlannedTextPtr Session::cached_plan(std::string_view sql) {
   if (!block_snapshot_ && (!snapshot_ || node_.catalogs.changes() != snapshot_changes_)) return {};
   const uint64_t context = context_hash();
   auto& cache = loop_.statements.plans();
-  const PlannedTextPtr* found = template_.exact ? nullptr : cache.find(template_.text, template_.hash, context);
-  if (found == nullptr || !(*found)->uses_template) found = cache.find(sql, std::hash<std::string_view>{}(sql), context);
+  const PlannedTextPtr* found =
+      template_.exact ? nullptr : cache.find(template_.text, template_.hash, context);
+  if (found == nullptr || !(*found)->uses_template)
+    found = cache.find(sql, std::hash<std::string_view>{}(sql), context);
   if (found == nullptr) return {};
   loop_.metrics.plan_cache_hits.add();
   return *found;
@@ -45,8 +47,10 @@ Task<Result<PlannedTextPtr>> Session::plan_text(std::string_view sql) {
   const bool one = text->statements.size() == 1;
   text->uses_template = lifted && one && !text->statements[0].plan->exact_text;
   const size_t bytes = sizeof(PlannedText) + 4096 * text->statements.size() + 4 * sql.size();
-  if (text->uses_template) cache.insert(template_.text, template_.hash, context, text, bytes);
-  else if (sql.size() <= 64 * 1024) cache.insert(std::string(sql), text_hash, context, text, bytes);
+  if (text->uses_template)
+    cache.insert(template_.text, template_.hash, context, text, bytes);
+  else if (sql.size() <= 64 * 1024)
+    cache.insert(std::string(sql), text_hash, context, text, bytes);
   co_return text;
 }
 
@@ -54,7 +58,8 @@ Task<Status> Session::on_query(std::string sql) {
   if (skip_to_sync_) co_return Status{};
   if (!encodings_known_) co_return check_encodings();
   const bool batch = batch_unit_ || implicit_block_ || !unverified_.empty() ||
-                     std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+                     std::ranges::any_of(txn_->participants(),
+                                         [](const auto& participant) { return participant->unsynced; });
   if (batch) {
     if (auto joined = co_await join_batch_to_query(); !joined) {
       if (skip_to_sync_) co_return Status{};
@@ -71,15 +76,16 @@ Task<Status> Session::on_query(std::string sql) {
   co_return co_await simple_query(std::move(sql));
 }
 
-// As in PostgreSQL what the batch has done so far commits or rolls back with the query; a batch that has failed makes the
-// query skipped, since only a Sync ends it.
+// As in PostgreSQL what the batch has done so far commits or rolls back with the query; a batch that has
+// failed makes the query skipped, since only a Sync ends it.
 Task<Status> Session::join_batch_to_query() {
   if (auto drained = co_await drain(); !drained) {
     co_await extended_error(drained);
     co_return drained;
   }
   settle_parses(false);
-  const bool open = std::ranges::any_of(txn_->participants(), [](const auto& participant) { return participant->unsynced; });
+  const bool open = std::ranges::any_of(txn_->participants(),
+                                        [](const auto& participant) { return participant->unsynced; });
   if (!open) co_return Status{};
   if (auto opened = co_await begin_implicit(); !opened) co_return opened;
   for (size_t i = 0; i < txn_->participants().size(); ++i) {
@@ -96,7 +102,8 @@ Task<Status> Session::join_batch_to_query() {
 // A statement exists when the client was told ParseComplete: drivers go by that.
 void Session::settle_parses(bool failed) {
   for (const auto& participant : txn_->participants()) {
-    for (size_t skipped = participant->connection->take_skipped_parses(); skipped > 0 && !queued_parses_.empty(); --skipped) {
+    for (size_t skipped = participant->connection->take_skipped_parses();
+         skipped > 0 && !queued_parses_.empty(); --skipped) {
       prepared_.erase(queued_parses_.back());
       queued_parses_.pop_back();
     }
@@ -153,7 +160,8 @@ Task<Status> Session::simple_query(std::string sql) {
     }
   }
   executing_ = false;
-  const auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - begun).count();
+  const auto microseconds =
+      std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - begun).count();
   note_latency(microseconds, sql);
   co_return co_await end_of_simple();
 }

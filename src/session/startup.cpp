@@ -1,4 +1,5 @@
-// From the first byte to the first ReadyForQuery: start-up packet, TLS, host rules, SCRAM, the session's settings.
+// From the first byte to the first ReadyForQuery: start-up packet, TLS, host rules, SCRAM, the session's
+// settings.
 #include <openssl/ssl.h>
 
 #include <algorithm>
@@ -12,14 +13,24 @@ namespace decan::session {
 namespace {
 
 // Reported by PostgreSQL at start-up, in its order.
-constexpr std::string_view kReported[] = {
-    "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby",
-    "integer_datetimes", "IntervalStyle", "is_superuser", "server_encoding", "server_version", "session_authorization",
-    "standard_conforming_strings", "TimeZone"};
+constexpr std::string_view kReported[] = {"application_name",
+                                          "client_encoding",
+                                          "DateStyle",
+                                          "default_transaction_read_only",
+                                          "in_hot_standby",
+                                          "integer_datetimes",
+                                          "IntervalStyle",
+                                          "is_superuser",
+                                          "server_encoding",
+                                          "server_version",
+                                          "session_authorization",
+                                          "standard_conforming_strings",
+                                          "TimeZone"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
@@ -42,9 +53,12 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::stri
   std::vector<std::pair<std::string, std::string>> options;
   for (size_t i = 0; i < words.size(); ++i) {
     std::string assignment;
-    if (words[i] == "-c" && i + 1 < words.size()) assignment = words[++i];
-    else if (words[i].starts_with("-c")) assignment = words[i].substr(2);
-    else if (words[i].starts_with("--")) assignment = words[i].substr(2);
+    if (words[i] == "-c" && i + 1 < words.size())
+      assignment = words[++i];
+    else if (words[i].starts_with("-c"))
+      assignment = words[i].substr(2);
+    else if (words[i].starts_with("--"))
+      assignment = words[i].substr(2);
     const size_t equals = assignment.find('=');
     if (equals == std::string::npos || equals == 0) {
       return fail(sqlstate::kSyntaxError, "invalid command-line argument for server process: " + words[i], {},
@@ -58,7 +72,8 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::stri
 }
 
 std::string set_config_sql(std::string_view name, std::string_view value) {
-  return "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " + backend::quote_literal(value) + ", false)";
+  return "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " +
+         backend::quote_literal(value) + ", false)";
 }
 
 }  // namespace
@@ -71,7 +86,8 @@ Task<Result<wire::StartupPacket>> Session::read_startup() {
       port_.input().consume((*packet)->bytes);
       co_return std::move(**packet);
     }
-    if (port_.input().size() >= wire::kMaxStartupBytes) co_return fail(sqlstate::kProtocolViolation, "invalid length of startup packet");
+    if (port_.input().size() >= wire::kMaxStartupBytes)
+      co_return fail(sqlstate::kProtocolViolation, "invalid length of startup packet");
     if (auto filled = co_await port_.fill(); !filled) co_return fail(filled.error());
   }
 }
@@ -97,7 +113,8 @@ Task<bool> Session::start() {
         bool& asked = ssl ? tls_asked : gss_asked;
         // Bytes sent before the handshake could have been injected by anyone (CVE-2021-23214, CVE-2021-3935).
         if (asked || port_.stream().is_tls() || !port_.input().empty()) {
-          co_await fatal(Error{std::string(sqlstate::kProtocolViolation), "received unencrypted data after SSL or GSS request, or a second request"});
+          co_await fatal(Error{std::string(sqlstate::kProtocolViolation),
+                               "received unencrypted data after SSL or GSS request, or a second request"});
           co_return false;
         }
         asked = true;
@@ -115,7 +132,7 @@ Task<bool> Session::start() {
 void Session::handle_cancel(const wire::StartupPacket& packet) {
   loop_.metrics.cancels.add();
   const auto target = node_.registry.find(packet.cancel_pid, packet.cancel_key);
-  if (!target) return;   // as PostgreSQL: no answer tells whether the key was right
+  if (!target) return;  // as PostgreSQL: no answer tells whether the key was right
   target->loop->loop.post([target] {
     if (target->session != nullptr) target->session->cancel();
   });
@@ -141,25 +158,31 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   const std::string role = get("user");
   const std::string database = get("database").empty() ? role : get("database");
   if ((packet.protocol >> 16) != 3) {
-    co_await fatal(Error{std::string(sqlstate::kFeatureNotSupported), "unsupported frontend protocol " + std::to_string(packet.protocol >> 16) + "." +
+    co_await fatal(Error{std::string(sqlstate::kFeatureNotSupported),
+                         "unsupported frontend protocol " + std::to_string(packet.protocol >> 16) + "." +
                              std::to_string(packet.protocol & 0xffff) + ": server supports 3.0 to 3.2"});
     co_return false;
   }
   if (role.empty()) {
-    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization), "no PostgreSQL user name specified in startup packet"});
+    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization),
+                         "no PostgreSQL user name specified in startup packet"});
     co_return false;
   }
-  if (!get("replication").empty() && get("replication") != "false" && get("replication") != "off" && get("replication") != "0") {
-    co_await fatal(Error{std::string(sqlstate::kFeatureNotSupported), "replication connections go to a storage unit, not through Decan"});
+  if (!get("replication").empty() && get("replication") != "false" && get("replication") != "off" &&
+      get("replication") != "0") {
+    co_await fatal(Error{std::string(sqlstate::kFeatureNotSupported),
+                         "replication connections go to a storage unit, not through Decan"});
     co_return false;
   }
-  const bool newer = packet.protocol > wire::kProtocol32 || (packet.protocol > wire::kProtocol30 && packet.protocol < wire::kProtocol32);
+  const bool newer = packet.protocol > wire::kProtocol32 ||
+                     (packet.protocol > wire::kProtocol30 && packet.protocol < wire::kProtocol32);
   std::vector<std::string> unknown_options;
   for (const auto& [name, value] : packet.parameters) {
     if (name.starts_with("_pq_.")) unknown_options.push_back(name);
   }
   if (newer || !unknown_options.empty()) {
-    port_.writer().negotiate_protocol(packet.protocol >= wire::kProtocol32 ? wire::kProtocol32 : wire::kProtocol30, unknown_options);
+    port_.writer().negotiate_protocol(
+        packet.protocol >= wire::kProtocol32 ? wire::kProtocol32 : wire::kProtocol30, unknown_options);
   }
   entry_ = node_.registry.add(this, &loop_, packet.protocol >= wire::kProtocol32 ? 32 : 4);
   entry_->address = port_.stream().peer_address();
@@ -167,20 +190,29 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   entry_->database = database;
 
   if (config->tls.mode == TlsMode::kRequire && !port_.stream().is_tls()) {
-    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization), "this server requires TLS", {}, "Connect with sslmode=require."});
+    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization),
+                         "this server requires TLS",
+                         {},
+                         "Connect with sslmode=require."});
     co_return false;
   }
   const AccessRule* rule = matching_rule(database, role);
   if (rule == nullptr || rule->method == LoginMethod::kReject) {
     co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization),
-                         "no host rule admits host \"" + entry_->address + "\", user \"" + role + "\", database \"" + database + "\", " +
+                         "no host rule admits host \"" + entry_->address + "\", user \"" + role +
+                             "\", database \"" + database + "\", " +
                              (port_.stream().is_tls() ? "SSL encryption" : "no encryption"),
-                         {}, "See hosts in the configuration."});
+                         {},
+                         "See hosts in the configuration."});
     co_return false;
   }
-  if (node_.throttle.is_blocked(entry_->address, role, config->limits.login_failures, config->limits.login_window)) {
+  if (node_.throttle.is_blocked(entry_->address, role, config->limits.login_failures,
+                                config->limits.login_window)) {
     loop_.metrics.logins_throttled.add();
-    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization), "too many failed logins of this role from this address", {}, "Wait and try again."});
+    co_await fatal(Error{std::string(sqlstate::kInvalidAuthorization),
+                         "too many failed logins of this role from this address",
+                         {},
+                         "Wait and try again."});
     co_return false;
   }
   if (static_cast<int64_t>(node_.registry.size()) > config->limits.max_client_connections) {
@@ -194,9 +226,12 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
     co_await fatal(connection.error());
     co_return false;
   }
-  auto found = co_await (*connection)->query(
-      "SELECT rolpassword, rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now()), rolconnlimit FROM pg_catalog.pg_authid "
-      "WHERE rolname = " + backend::quote_literal(role));
+  auto found = co_await (*connection)
+                   ->query(
+                       "SELECT rolpassword, rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > "
+                       "pg_catalog.now()), rolconnlimit FROM pg_catalog.pg_authid "
+                       "WHERE rolname = " +
+                       backend::quote_literal(role));
   loop_.pool.release(std::move(*connection));
   if (!found) {
     co_await fatal(found.error());
@@ -225,7 +260,8 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   identity_.database = database;
   identity_.keys = std::make_shared<auth::PassThroughKeys>(*keys);
   service_ = node_.service_identity(database);
-  txn_ = std::make_unique<txn::Transaction>(txn::Transaction::Options{&loop_.pool, &identity_, &service_, node_.gids.get()});
+  txn_ = std::make_unique<txn::Transaction>(
+      txn::Transaction::Options{&loop_.pool, &identity_, &service_, node_.gids.get()});
   if (auto opened = co_await open_session(packet); !opened) {
     co_await fatal(opened.error());
     co_return false;
@@ -234,7 +270,8 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   co_return true;
 }
 
-Task<Result<auth::PassThroughKeys>> Session::scram(const std::string& role, auth::Verifier verifier, bool may_log_in) {
+Task<Result<auth::PassThroughKeys>> Session::scram(const std::string& role, auth::Verifier verifier,
+                                                   bool may_log_in) {
   auth::ScramServer::Options options;
   options.role = role;
   options.verifier = std::move(verifier);
@@ -250,7 +287,9 @@ Task<Result<auth::PassThroughKeys>> Session::scram(const std::string& role, auth
     if (auto sent = co_await port_.flush(); !sent) co_return fail(sent.error());
     wire::Header header;
     if (auto read = co_await read_frame(header); !read) co_return fail(read.error());
-    if (header.type != 'p') co_return fail(sqlstate::kProtocolViolation, "expected SASL response, got message type " + std::to_string(static_cast<int>(header.type)));
+    if (header.type != 'p')
+      co_return fail(sqlstate::kProtocolViolation, "expected SASL response, got message type " +
+                                                       std::to_string(static_cast<int>(header.type)));
     const std::string body(port_.input().readable().substr(wire::kHeaderBytes, header.body_bytes));
     port_.input().consume(wire::kHeaderBytes + header.body_bytes);
     if (step == 0) {
@@ -275,7 +314,7 @@ Status Session::startup_settings(const wire::StartupPacket& packet, backend::Set
     if (name == "options") {
       auto options = parse_options(value);
       if (!options) return fail(options.error());
-      wanted.insert(wanted.begin(), options->begin(), options->end());   // named parameters win over options
+      wanted.insert(wanted.begin(), options->begin(), options->end());  // named parameters win over options
     } else {
       wanted.emplace_back(name, value);
     }
@@ -284,10 +323,11 @@ Status Session::startup_settings(const wire::StartupPacket& packet, backend::Set
     const std::string key = lower(name);
     if (key == "client_encoding") {
       if (is_unsupported_encoding(value)) {
-        return fail(sqlstate::kFeatureNotSupported, "client_encoding \"" + value + "\" is not supported", {}, "Use UTF8.");
+        return fail(sqlstate::kFeatureNotSupported, "client_encoding \"" + value + "\" is not supported", {},
+                    "Use UTF8.");
       }
       const std::string bare = bare_encoding_name(value);
-      if (bare == "utf8" || bare == "unicode") continue;   // what units are opened with
+      if (bare == "utf8" || bare == "unicode") continue;  // what units are opened with
     }
     if (key == "role" || key == "session_authorization") {
       settings[key == "role" ? "role" : "session authorization"] = set_config_sql(key, value);
@@ -304,7 +344,8 @@ Task<Status> Session::open_session(const wire::StartupPacket& packet) {
   if (auto understood = startup_settings(packet, map); !understood) co_return understood;
   base_settings_ = settings_ = map.empty() ? std::make_shared<const backend::Settings>()
                                            : std::make_shared<const backend::Settings>(std::move(map));
-  // This also proves that the keys from the exchange log in to the unit, and that database and settings exist.
+  // This also proves that the keys from the exchange log in to the unit, and that database and settings
+  // exist.
   auto participant = co_await txn_->join(node_.home(), false, settings_);
   if (!participant) co_return fail(participant.error());
   backend::UnitConnection* connection = (*participant)->connection.get();
@@ -313,12 +354,14 @@ Task<Status> Session::open_session(const wire::StartupPacket& packet) {
   if (!current) co_return fail(current.error());
   snapshot_ = *current;
   for (const std::string_view name : kReported) {
-    if (const auto value = connection->parameters().find(name); value != connection->parameters().end()) note_reported(name, value->second);
+    if (const auto value = connection->parameters().find(name); value != connection->parameters().end())
+      note_reported(name, value->second);
   }
   if (auto allowed = check_encodings(); !allowed) co_return allowed;
   port_.writer().authentication(0);
   for (const std::string_view name : kReported) {
-    if (const auto value = reported_.find(name); value != reported_.end()) port_.writer().parameter_status(name, value->second);
+    if (const auto value = reported_.find(name); value != reported_.end())
+      port_.writer().parameter_status(name, value->second);
   }
   reported_settings_ = settings_;
   txn_->release_participants();

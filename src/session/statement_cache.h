@@ -1,5 +1,5 @@
-// Plans and prepared statements that the sessions of one loop share. Bounded by bytes; least recently used entries go
-// first, and what a session still holds lives on until it lets go.
+// Plans and prepared statements that the sessions of one loop share. Bounded by bytes; least recently used
+// entries go first, and what a session still holds lives on until it lets go.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace decan::session {
 // What a string of statements was planned to, in one context (catalog version, search_path, …).
 struct PlannedText {
   std::vector<plan::PlannedStatement> statements;
-  bool uses_template = false;   // literals are reached through the template
+  bool uses_template = false;  // literals are reached through the template
 };
 using PlannedTextPtr = std::shared_ptr<const PlannedText>;
 
@@ -27,13 +27,13 @@ using PlannedTextPtr = std::shared_ptr<const PlannedText>;
 struct SharedStatement {
   std::string sql;
   std::vector<Oid> declared_types;
-  uint64_t context = 0;               // context hash it was planned in
+  uint64_t context = 0;  // context hash it was planned in
   plan::PlanPtr plan;
-  bool validated = false;             // a unit has accepted the text
+  bool validated = false;  // a unit has accepted the text
   bool described = false;
-  std::vector<Oid> parameter_types;   // as the unit inferred them; valid when described
+  std::vector<Oid> parameter_types;  // as the unit inferred them; valid when described
   std::optional<wire::RowDescription> columns;
-  backend::UnitStatementPtr whole;    // the text itself
+  backend::UnitStatementPtr whole;  // the text itself
   backend::UnitStatementPtr guarded;
   std::vector<backend::UnitStatementPtr> by_bucket;
   size_t bytes() const { return sizeof *this + 4 * sql.size() + by_bucket.size() * (sql.size() + 96); }
@@ -47,7 +47,8 @@ class TextCache {
   explicit TextCache(size_t max_bytes) : max_bytes_(max_bytes) {}
   Value* find(std::string_view text, uint64_t hash, uint64_t context) {
     const auto found = entries_.find(mix(hash, context));
-    if (found == entries_.end() || found->second->text != text || found->second->context != context) return nullptr;
+    if (found == entries_.end() || found->second->text != text || found->second->context != context)
+      return nullptr;
     order_.splice(order_.end(), order_, found->second);
     return &found->second->value;
   }
@@ -72,7 +73,9 @@ class TextCache {
     size_t bytes;
     Value value;
   };
-  static uint64_t mix(uint64_t hash, uint64_t context) { return hash ^ (context * 0x9E3779B97F4A7C15ULL + (hash << 6)); }
+  static uint64_t mix(uint64_t hash, uint64_t context) {
+    return hash ^ (context * 0x9E3779B97F4A7C15ULL + (hash << 6));
+  }
   void erase(typename std::list<Entry>::iterator at) {
     bytes_ -= at->bytes;
     entries_.erase(at->key);
@@ -89,7 +92,8 @@ class StatementCache {
   TextCache<PlannedTextPtr>& plans() { return plans_; }
   TextCache<SharedStatementPtr>& prepared() { return prepared_; }
   backend::UnitStatementPtr make_unit_statement(std::string sql, std::vector<Oid> types) {
-    return std::make_shared<backend::UnitStatement>(backend::UnitStatement{++last_id_, std::move(sql), std::move(types)});
+    return std::make_shared<backend::UnitStatement>(
+        backend::UnitStatement{++last_id_, std::move(sql), std::move(types)});
   }
 
  private:

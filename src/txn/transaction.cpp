@@ -191,7 +191,7 @@ Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::S
           connection.expect(kind, false);
         }
       }
-      writer.flush();   // whoever waits for these replies need not send anything else
+      writer.flush();  // whoever waits for these replies need not send anything else
     } else {
       std::string sql;
       for (const std::string& statement : block_opening()) sql += (sql.empty() ? "" : ";") + statement;

@@ -179,7 +179,8 @@ class Writer {
 
   // to a client
   void authentication(int32_t code, std::string_view data = {});
-  // The whole version (196610 for 3.2), as servers send and libpq reads it; the documentation speaks of the minor one.
+  // The whole version (196610 for 3.2), as servers send and libpq reads it; the documentation speaks of the
+  // minor one.
   void negotiate_protocol(uint32_t newest_protocol, std::span<const std::string> unknown_options);
   void parameter_status(std::string_view name, std::string_view value);
   void backend_key(uint32_t pid, std::string_view key);

@@ -1,0 +1,78 @@
+// Describe: what a statement's parameters and a portal's columns are.
+#include "session/session.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+// Columns of a validated statement; those that the session answers itself never reach a unit.
+Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStatement& statement) {
+  constexpr Oid kText = 25, kVoid = 2278;
+  const plan::Plan& plan = *statement.plan;
+  if (plan.action == plan::Action::kExplain) {
+    co_return wire::RowDescription{{{"QUERY PLAN", 0, 0, kText, -1, -1, 0}}};
+  }
+  if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
+    co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};
+  }
+  if (plan.action == plan::Action::kExecute) {
+    const auto found = prepared_.find(std::get<plan::PreparedSpec>(plan.detail).name);
+    if (found == prepared_.end()) co_return std::nullopt;
+    const SharedStatementPtr inner = found->second;
+    if (auto valid = co_await validate(*inner); !valid) co_return fail(valid.error());
+    co_return inner->columns;
+  }
+  co_return statement.columns;
+}
+
+Task<Status> Session::on_describe(std::string_view body) {
+  auto describe = wire::decode_describe(body);
+  if (!describe) co_return fail(describe.error());
+  const std::string name(describe->name);
+  SharedStatementPtr statement;
+  std::vector<int16_t> formats;
+  if (describe->kind == 'P') {
+    const auto found = portals_.find(name);
+    if (found == portals_.end())
+      co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
+    Portal& portal = found->second;
+    if (portal.open_on) {
+      backend::UnitConnection& connection = *txn_->find(*portal.open_on)->connection;
+      connection.writer().describe('P', name);
+      connection.expect(Kind::kDescribePortal, true);
+      co_return Status{};
+    }
+    statement = portal.statement;
+    formats = portal.result_formats;
+  } else {
+    const auto found = prepared_.find(name);
+    if (found == prepared_.end())
+      co_return fail(sqlstate::kInvalidStatementName, "prepared statement \"" + name + "\" does not exist");
+    Portal probe;
+    probe.statement = found->second;
+    if (auto planned = co_await replan(probe); !planned) co_return planned;
+    statement = found->second = probe.statement;
+  }
+  if (auto valid = co_await validate(*statement); !valid) co_return valid;
+  auto described = co_await columns_of(*statement);
+  if (!described) co_return fail(described.error());
+  std::string reply;
+  wire::Writer writer(reply);
+  if (describe->kind == 'S') writer.parameter_description(statement->parameter_types);
+  if (*described) {
+    wire::RowDescription columns = **described;
+    for (size_t i = 0; i < columns.fields.size(); ++i) {
+      columns.fields[i].format = formats.empty()       ? int16_t{0}
+                                 : formats.size() == 1 ? formats[0]
+                                 : i < formats.size()  ? formats[i]
+                                                       : int16_t{0};
+    }
+    writer.row_description(columns);
+  } else {
+    writer.empty('n');
+  }
+  local_reply(std::move(reply));
+  co_return Status{};
+}
+
+}  // namespace decan::session
