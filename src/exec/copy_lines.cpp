@@ -198,7 +198,6 @@ Result<LineScanner::Found> LineScanner::end() {
       if (state_ == State::kCr) return literal(true);
       break;
   }
-  if (in_quote_) return fail(sqlstate::kBadCopyFormat, "unterminated CSV quoted field");
   return Found::kMore;
 }
 

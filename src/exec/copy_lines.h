@@ -28,8 +28,9 @@ class LineScanner {
   };
   // Reads data[at…] and moves `at`. Errors: 22P04.
   Result<Found> scan(std::string_view data, size_t& at);
-  // End of data. kLine: a line without line end may be there. Errors: 22P04.
+  // End of data. kLine: a line without line end may be there. Errors: 22P04. in_quote() may hold afterwards.
   Result<Found> end();
+  bool in_quote() const { return in_quote_; }  // CSV
   // Call after a line was taken.
   void start_line();
 

@@ -268,6 +268,11 @@ Status CopySplitter::finish(const Sink& sink) {
     count_line();
     return at_line(found.error());
   }
+  const bool header = spec_.header && !header_done_;  // the server skips it without a look at its quotes
+  if (lines_.in_quote() && !header) {
+    count_line();
+    return at_line({std::string(sqlstate::kBadCopyFormat), "unterminated CSV quoted field"});
+  }
   if (pending_.empty()) return {};
   const std::string last = std::move(pending_);
   pending_.clear();

@@ -146,6 +146,13 @@ TEST(CopySplitText, NamesTheColumnOfAShortRow) {
   EXPECT_EQ(error_of(spec, "\n").message, "missing data for column \"b\"");
 }
 
+TEST(CopySplitCsv, AHeaderThatEndsWithinQuotesIsSkippedAsTheServerDoes) {
+  plan::CopySpec spec = spec_of(Format::kCsv, {0});
+  spec.header = true;
+  EXPECT_EQ(rows_of(spec, "a,\"b"), "1H:|a,\"b|");
+  EXPECT_EQ(error_of(spec, "a,b,c\n1,\"b").message, "unterminated CSV quoted field");
+}
+
 TEST(CopySplitText, GivesTheHeaderWithoutKeys) {
   auto spec = spec_of(Format::kText, {0});
   spec.header = true;
