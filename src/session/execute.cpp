@@ -20,9 +20,10 @@ StatementTier tier_of(const plan::Plan& plan, size_t targets) {
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
     case plan::Action::kInsertRows:
+      return targets > 1 ? StatementTier::kMerge : StatementTier::kRoute;
     case plan::Action::kCopyIn:
     case plan::Action::kCopyOut:
-      return targets > 1 ? StatementTier::kMerge : StatementTier::kRoute;
+      return plan.routing.group != nullptr ? StatementTier::kMerge : StatementTier::kRoute;
     case plan::Action::kDdl:
     case plan::Action::kDdlConcurrent:
     case plan::Action::kAdmin:
@@ -141,7 +142,10 @@ Status Session::check_in_block(const plan::Plan& plan) const {
 Task<Status> Session::execute_once(Call& call) {
   const plan::Plan& plan = *call.plan;
   if (auto allowed = check_in_block(plan); !allowed) co_return allowed;
-  loop_.metrics.statements[static_cast<size_t>(tier_of(plan, 1))].add();
+  const bool by_targets = plan.action == plan::Action::kRoute || plan.action == plan::Action::kScatter ||
+                          plan.action == plan::Action::kScatterWrite ||
+                          plan.action == plan::Action::kInsertRows;
+  if (!by_targets) count_statement(tier_of(plan, 1));
   switch (plan.action) {
     case plan::Action::kEmpty:
       port_.writer().empty('I');
@@ -152,6 +156,7 @@ Task<Status> Session::execute_once(Call& call) {
     case plan::Action::kInsertRows: {
       auto targets = targets_of(call);
       if (!targets) co_return fail(targets.error());
+      count_statement(tier_of(plan, targets->size()));
       if (targets->size() == 1) co_return co_await route(call, targets->front(), 1);
       co_return co_await scatter(call, std::move(*targets));
     }
@@ -408,7 +413,6 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
     send_error(*outcome->error);
     co_return fail(kTold, {});
   }
-  loop_.metrics.statements[static_cast<size_t>(StatementTier::kMerge)].add();
   const std::string tag = plan.tag + (plan.tag == "INSERT" ? " 0 " : " ") + std::to_string(outcome->rows);
   if (call.portal != nullptr && call.max_rows > 0) {
     call.portal->buffered_tag = tag;

@@ -52,6 +52,7 @@ std::string encoded(void (wire::Writer::*message)(char), char type) {
 Task<Status> Session::extended(const wire::Header& header, std::string_view body) {
   if (skip_to_sync_ && header.type != 'S') co_return Status{};
   if (!encodings_known_) co_return check_encodings();
+  if (!executing_) begin_timing();
   executing_ = true;
   Status done;
   switch (header.type) {
@@ -262,7 +263,11 @@ Task<Status> Session::on_parse(std::string_view body) {
   auto statement = co_await shared_statement(std::string(parse->query), std::move(parse->parameter_types));
   if (!statement) co_return fail(statement.error());
   if (auto allowed = check_in_block(*(*statement)->plan); !allowed) co_return allowed;
-  if ((*statement)->plan->action == plan::Action::kRefuse) co_return fail((*statement)->plan->refusal);
+  if ((*statement)->plan->action == plan::Action::kRefuse) {
+    timed_statement_ = *statement;
+    count_statement(StatementTier::kRefused);
+    co_return fail((*statement)->plan->refusal);
+  }
   // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict
   // now.
   const size_t whole = wire::kHeaderBytes + body.size();
@@ -442,7 +447,8 @@ Task<Status> Session::on_execute(std::string_view body) {
     participant->unsynced = true;
     const plan::Plan& plan = *portal.statement->plan;
     if (plan.effects.writes) participant->may_have_written = true;
-    loop_.metrics.statements[static_cast<size_t>(StatementTier::kRoute)].add();
+    count_statement(StatementTier::kRoute);
+    timed_statement_ = portal.statement;
     after_effects(plan, *participant);
     if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor)
       note_cursor(plan, *participant);
@@ -460,6 +466,7 @@ Task<Status> Session::on_execute(std::string_view body) {
     call.simple = false;
     call.statement = goes_to_unit_whole(*call.plan) ? portal.statement : nullptr;
     call.portal = &portal;
+    timed_statement_ = portal.statement;
     call.max_rows = execute_message->max_rows;
     // Other ways to a unit than bound portals would commit what the batch has done so far.
     const bool open = std::ranges::any_of(txn_->participants(),
@@ -557,6 +564,8 @@ Task<void> Session::finish_batch() {
     auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
   }
+  if (timed_statement_) end_timing(timed_statement_->sql);  // while it is known which units worked for it
+  timed_statement_.reset();
   if (!txn_->in_block()) {
     if (settings_dirty_ && !txn_->participants().empty() && !failed) {
       if (auto adopted = co_await adopt_settings(*txn_->participants().front()); !adopted) {

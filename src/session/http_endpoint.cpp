@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "async/stream.h"
@@ -10,7 +11,7 @@ namespace decan::session {
 namespace {
 
 constexpr size_t kMaxRequestBytes = 8192;
-constexpr std::string_view kTierNames[kTiers] = {"route", "merge", "session", "ddl", "refused"};
+constexpr std::string_view kTierNames[kTiers] = {"session", "route", "merge", "ddl", "refused"};
 
 void head(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
   out += "# HELP ";
@@ -57,24 +58,64 @@ void statements(std::string& out, const Node& node) {
     out += "decan_statements_total{tier=\"" + std::string(kTierNames[tier]) + "\"} " + std::to_string(sum) +
            "\n";
   }
+}
+
+void durations(std::string& out, const Node& node) {
   head(out, "decan_query_duration_seconds", "histogram",
-       "Time from a simple query's arrival to its ReadyForQuery.");
-  uint64_t cumulative = 0, sum_us = 0;
-  for (size_t i = 0; i < LatencyHistogram::kBuckets; ++i) {
-    for (const auto& loop : node.loops) {
-      for (const auto& latency : loop->metrics.latency) cumulative += latency.bucket(i);
+       "Time from a simple query, or the first message of an extended batch, to its ReadyForQuery.");
+  for (size_t tier = 0; tier < kTiers; ++tier) {
+    const std::string label = "tier=\"" + std::string(kTierNames[tier]) + "\"";
+    uint64_t cumulative = 0, sum_us = 0;
+    for (const auto& loop : node.loops) sum_us += loop->metrics.latency[tier].sum_us();
+    for (size_t i = 0; i < LatencyHistogram::kBuckets; ++i) {
+      for (const auto& loop : node.loops) cumulative += loop->metrics.latency[tier].bucket(i);
+      char bound[32];
+      std::snprintf(bound, sizeof bound, "%g", static_cast<double>(LatencyHistogram::kFirstUs << i) / 1e6);
+      const bool last = i + 1 == LatencyHistogram::kBuckets;
+      out += "decan_query_duration_seconds_bucket{" + label + ",le=\"" + (last ? "+Inf" : bound) + "\"} " +
+             std::to_string(cumulative) + "\n";
     }
-    char bound[32];
-    std::snprintf(bound, sizeof bound, "%g", static_cast<double>(LatencyHistogram::kFirstUs << i) / 1e6);
-    const bool last = i + 1 == LatencyHistogram::kBuckets;
-    out += "decan_query_duration_seconds_bucket{le=\"" + std::string(last ? "+Inf" : bound) + "\"} " +
-           std::to_string(cumulative) + "\n";
+    out += "decan_query_duration_seconds_sum{" + label + "} " +
+           std::to_string(static_cast<double>(sum_us) / 1e6) + "\n";
+    out += "decan_query_duration_seconds_count{" + label + "} " + std::to_string(cumulative) + "\n";
   }
+}
+
+void pools(std::string& out, const Node& node) {
+  const auto units = node.units();
+  std::vector<backend::Pool::UnitStats> sums(units->size());
   for (const auto& loop : node.loops) {
-    for (const auto& latency : loop->metrics.latency) sum_us += latency.sum_us();
+    const auto stats = loop->pool.published_stats();
+    for (size_t i = 0; i < std::min(stats.size(), sums.size()); ++i) {
+      sums[i].open += stats[i].open;
+      sums[i].idle += stats[i].idle;
+      sums[i].waiting += stats[i].waiting;
+      sums[i].opened_total += stats[i].opened_total;
+      sums[i].failed_total += stats[i].failed_total;
+      sums[i].timeouts_total += stats[i].timeouts_total;
+    }
   }
-  out += "decan_query_duration_seconds_sum " + std::to_string(static_cast<double>(sum_us) / 1e6) + "\n";
-  out += "decan_query_duration_seconds_count " + std::to_string(cumulative) + "\n";
+  const auto each = [&](std::string_view name, std::string_view type, std::string_view help, auto&& get) {
+    head(out, name, type, help);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      if (!(*units)[i]) continue;
+      out.append(name) +=
+          "{unit=\"" + label_value((*units)[i]->name) + "\"} " + std::to_string(get(sums[i])) + "\n";
+    }
+  };
+  using Stats = backend::Pool::UnitStats;
+  each("decan_unit_connections_open", "gauge", "Server connections to a storage unit.",
+       [](const Stats& s) { return s.open; });
+  each("decan_unit_connections_idle", "gauge", "Server connections that nobody uses at the moment.",
+       [](const Stats& s) { return s.idle; });
+  each("decan_pool_waiting", "gauge", "Sessions that wait for a server connection.",
+       [](const Stats& s) { return s.waiting; });
+  each("decan_unit_connections_opened_total", "counter", "Server connections that were opened.",
+       [](const Stats& s) { return s.opened_total; });
+  each("decan_unit_connections_failed_total", "counter", "Server connections that could not be opened.",
+       [](const Stats& s) { return s.failed_total; });
+  each("decan_pool_timeouts_total", "counter", "Sessions that waited longer than pool.queue_timeout.",
+       [](const Stats& s) { return s.timeouts_total; });
 }
 
 void errors(std::string& out, const Node& node) {
@@ -112,20 +153,9 @@ std::string metrics_text(const Node& node) {
   total(out, node, "decan_catalog_retries_total", "counter", "Statements retried after a stale route.",
         [](const Metrics& m) { return m.catalog_retries.value(); });
   statements(out, node);
+  durations(out, node);
   errors(out, node);
-  const auto units = node.units();
-  head(out, "decan_unit_connections", "gauge", "Connections to a storage unit by state.");
-  for (const auto& loop : node.loops) {
-    const auto stats = loop->pool.published_stats();
-    for (size_t i = 0; i < stats.size(); ++i) {
-      if (i >= units->size() || !(*units)[i]) continue;
-      const std::string labels = "{unit=\"" + label_value((*units)[i]->name) + "\",loop=\"" +
-                                 std::to_string(loop->loop.index()) + "\",state=\"";
-      out += "decan_unit_connections" + labels + "open\"} " + std::to_string(stats[i].open) + "\n";
-      out += "decan_unit_connections" + labels + "idle\"} " + std::to_string(stats[i].idle) + "\n";
-      out += "decan_unit_connections" + labels + "waiting\"} " + std::to_string(stats[i].waiting) + "\n";
-    }
-  }
+  pools(out, node);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   head(out, "process_cpu_seconds_total", "counter", "User and system CPU time.");

@@ -24,11 +24,11 @@ class Counter {
   std::atomic<uint64_t> value_{0};
 };
 
-// Latencies in powers of two from 64 µs on.
+// Latencies in powers of two from 16 µs on.
 class LatencyHistogram {
  public:
-  static constexpr size_t kBuckets = 20;
-  static constexpr uint64_t kFirstUs = 64;
+  static constexpr size_t kBuckets = 22;
+  static constexpr uint64_t kFirstUs = 16;
   void record(uint64_t microseconds) {
     size_t bucket = 0;
     while (bucket + 1 < kBuckets && microseconds > (kFirstUs << bucket)) ++bucket;
@@ -43,7 +43,8 @@ class LatencyHistogram {
   Counter sum_us_;
 };
 
-enum class StatementTier { kRoute, kMerge, kSession, kDdl, kRefused };
+// A query or batch of several statements is timed as the last of these that it holds.
+enum class StatementTier { kSession, kRoute, kMerge, kDdl, kRefused };
 inline constexpr size_t kTiers = 5;
 
 struct Metrics {
@@ -51,8 +52,8 @@ struct Metrics {
   std::array<Counter, kTiers> statements;
   std::array<LatencyHistogram, kTiers> latency;
   Counter bytes_from_clients, bytes_to_clients;
-  Counter plan_cache_hits, plan_cache_misses, plan_cache_bytes;
-  Counter transactions_two_phase, cancels, catalog_retries;
+  Counter plan_cache_hits, plan_cache_misses;
+  Counter cancels, catalog_retries;
   // SQLSTATEs are few but open-ended: under a mutex, errors are not the hot path.
   void count_error(const std::string& sqlstate) {
     const std::lock_guard lock(mutex_);

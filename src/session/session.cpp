@@ -254,9 +254,20 @@ void Session::set_state(std::string_view state, std::string_view statement) {
   entry_->state_since = async::Clock::now();
 }
 
-void Session::note_latency(int64_t microseconds, std::string_view sql) {
-  loop_.metrics.latency[static_cast<size_t>(StatementTier::kRoute)].record(
-      static_cast<uint64_t>(microseconds));
+void Session::begin_timing() {
+  timed_from_ = async::Clock::now();
+  timed_tier_ = StatementTier::kSession;
+}
+
+void Session::count_statement(StatementTier tier) {
+  loop_.metrics.statements[static_cast<size_t>(tier)].add();
+  timed_tier_ = std::max(timed_tier_, tier);
+}
+
+void Session::end_timing(std::string_view sql) {
+  const auto microseconds =
+      std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - timed_from_).count();
+  loop_.metrics.latency[static_cast<size_t>(timed_tier_)].record(static_cast<uint64_t>(microseconds));
   loop_.metrics.bytes_from_clients.add(port_.bytes_in() - std::exchange(counted_in_, port_.bytes_in()));
   loop_.metrics.bytes_to_clients.add(port_.bytes_out() - std::exchange(counted_out_, port_.bytes_out()));
   const auto threshold = node_.config()->log.slow_statement;

@@ -113,7 +113,10 @@ class Session final : public placement::UnitRunner {
   void note_reported(std::string_view name, std::string_view value);
   Status check_text(std::string_view text) const;  // 22021: not valid in the encoding
   void set_state(std::string_view state, std::string_view statement = {});
-  void note_latency(int64_t microseconds, std::string_view sql);
+  // A simple query, or a batch of the extended protocol, from its first message to its ReadyForQuery.
+  void begin_timing();
+  void end_timing(std::string_view sql);
+  void count_statement(StatementTier tier);
   Task<Result<catalog::SnapshotPtr>> snapshot();
   uint64_t context_hash();
   Task<Result<plan::Context>> plan_context();
@@ -267,6 +270,9 @@ class Session final : public placement::UnitRunner {
   async::Event cancels_done_;
   std::string terminate_reason_;
   uint64_t counted_in_ = 0, counted_out_ = 0;
+  async::TimePoint timed_from_{};
+  StatementTier timed_tier_ = StatementTier::kSession;
+  SharedStatementPtr timed_statement_;  // the batch's last one, for the log of slow statements
 };
 
 }  // namespace decan::session

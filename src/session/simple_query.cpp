@@ -119,7 +119,7 @@ void Session::settle_parses(bool failed) {
 Task<Status> Session::simple_query(std::string sql) {
   executing_ = true;
   cancelled_ = false;
-  const auto begun = async::Clock::now();
+  begin_timing();
   set_state("active", sql);
   portals_.erase("");
   prepared_.erase("");
@@ -160,9 +160,7 @@ Task<Status> Session::simple_query(std::string sql) {
     }
   }
   executing_ = false;
-  const auto microseconds =
-      std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - begun).count();
-  note_latency(microseconds, sql);
+  end_timing(sql);
   co_return co_await end_of_simple();
 }
 
