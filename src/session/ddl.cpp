@@ -1,6 +1,5 @@
 // Statements that change the catalog or administer the cluster: DDL on all units in one distributed
-// transaction, statements that PostgreSQL does not run in a transaction, the placement functions, EXPLAIN,
-// DistSQL.
+// transaction, statements that PostgreSQL does not run in a transaction, the placement functions.
 #include <algorithm>
 
 #include "auth/scram.h"
@@ -319,11 +318,10 @@ Task<Status> Session::admin(Call& call) {
 
 void Session::send_rows(const std::vector<std::string>& columns,
                         const std::vector<std::vector<std::optional<std::string>>>& rows,
-                        std::string_view tag, bool with_description) {
-  constexpr Oid kText = 25;
+                        std::string_view tag, bool with_description, Oid type) {
   if (with_description) {
     wire::RowDescription description;
-    for (const std::string& name : columns) description.fields.push_back({name, 0, 0, kText, -1, -1, 0});
+    for (const std::string& name : columns) description.fields.push_back({name, 0, 0, type, -1, -1, 0});
     port_.writer().row_description(description);
   }
   for (const auto& row : rows) {
@@ -333,81 +331,6 @@ void Session::send_rows(const std::vector<std::string>& columns,
     port_.writer().data_row(values);
   }
   complete(std::string(tag) + (tag == "SELECT" ? " " + std::to_string(rows.size()) : ""));
-}
-
-// --- EXPLAIN ---
-
-Task<Status> Session::explain(Call& call) {
-  const auto& spec = std::get<plan::ExplainSpec>(call.plan->detail);
-  const plan::Plan& inner = *spec.inner;
-  if (inner.action == plan::Action::kRefuse) co_return fail(inner.refusal);
-  Call target_call;
-  target_call.plan = spec.inner;
-  target_call.values = call.values;
-  target_call.values.sql = spec.inner_sql;
-  target_call.values.tpl = nullptr;
-  auto targets = targets_of(target_call);
-  if (!targets) co_return fail(targets.error());
-  if (spec.format != "text" && targets->size() > 1) {
-    co_return fail(sqlstate::kFeatureNotSupported,
-                   "EXPLAIN over several storage units is given in text format only", {},
-                   "Leave FORMAT out.");
-  }
-  if (spec.analyze && inner.effects.writes) {
-    if (auto opened = co_await begin_implicit(); !opened) co_return opened;
-  }
-  std::vector<std::vector<std::optional<std::string>>> rows;
-  const auto units_map = node_.units();
-  if (spec.format == "text") {
-    const std::string tier = targets->size() > 1 ? "Merge (tier 2)" : "Route (tier 1)";
-    rows.push_back({"Decan " + tier + " on " + std::to_string(targets->size()) +
-                    (targets->size() == 1 ? " unit" : " units") +
-                    (inner.explain_reason.empty() ? "" : ": " + inner.explain_reason)});
-  }
-  for (const plan::UnitTarget& target : *targets) {
-    auto participant = co_await join(target.unit, txn_->in_block());
-    if (!participant) co_return fail(participant.error());
-    if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
-    const std::string sql = plan::render(inner, target_call.values, target, targets->size());
-    auto plan_rows = co_await (*participant)->connection->query("EXPLAIN " + spec.options + " " + sql);
-    if (!plan_rows) co_return fail(plan_rows.error());
-    if (spec.analyze && inner.effects.writes) (*participant)->may_have_written = true;
-    if (spec.format == "text") {
-      rows.push_back({"  ->  Unit " + (*units_map)[target.unit.value]->name +
-                      (target.bucket ? ", bucket " + std::to_string(target.bucket->value) : "")});
-      rows.push_back({"        Statement: " + sql});
-    }
-    for (const auto& row : plan_rows->front().rows) {
-      rows.push_back({spec.format == "text" ? "        " + row[0].value_or("") : row[0].value_or("")});
-    }
-  }
-  send_rows({"QUERY PLAN"}, rows, "EXPLAIN", call.simple);
-  co_return Status{};
-}
-
-// --- DistSQL's PREVIEW ---
-
-Task<Result<std::vector<distsql::PreviewLine>>> Session::preview(std::string sql) {
-  auto planned = co_await plan_text(sql);
-  if (!planned) co_return fail(planned.error());
-  std::vector<distsql::PreviewLine> rows;
-  for (const plan::PlannedStatement& statement : (*planned)->statements) {
-    if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
-    Call call;
-    call.plan = statement.plan;
-    const std::string text = sql.substr(statement.offset, statement.bytes);
-    sql::scan_template(text, standard_conforming_strings_, template_);
-    call.values.sql = text;
-    call.values.tpl = template_.exact ? nullptr : &template_;
-    auto targets = targets_of(call);
-    if (!targets) co_return fail(targets.error());
-    const auto units_map = node_.units();
-    for (const plan::UnitTarget& target : *targets) {
-      rows.push_back({(*units_map)[target.unit.value]->name,
-                      plan::render(*statement.plan, call.values, target, targets->size())});
-    }
-  }
-  co_return rows;
 }
 
 }  // namespace decan::session

@@ -7,10 +7,11 @@ using Kind = backend::Expected::Kind;
 
 // Columns of a validated statement; those that the session answers itself never reach a unit.
 Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStatement& statement) {
-  constexpr Oid kText = 25, kVoid = 2278;
+  constexpr Oid kVoid = 2278;
   const plan::Plan& plan = *statement.plan;
   if (plan.action == plan::Action::kExplain) {
-    co_return wire::RowDescription{{{"QUERY PLAN", 0, 0, kText, -1, -1, 0}}};
+    const Oid type = explain_type(std::get<plan::ExplainSpec>(plan.detail));
+    co_return wire::RowDescription{{{"QUERY PLAN", 0, 0, type, -1, -1, 0}}};
   }
   if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
     co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};

@@ -55,6 +55,10 @@ struct Call {
 // Errors: 0A000 for forms that only a server can read.
 Result<std::optional<std::string>> value_text(const plan::ValueRef& ref, const plan::Values& values);
 
+inline constexpr Oid kTextType = 25;
+// The type of EXPLAIN's column, which depends on its FORMAT.
+Oid explain_type(const plan::ExplainSpec& spec);
+
 class SessionAdmin;
 
 class Session final : public placement::UnitRunner {
@@ -170,6 +174,10 @@ class Session final : public placement::UnitRunner {
   Task<Status> after_settings_changed(std::string_view name, backend::UnitConnection* connection);
   Task<Status> run_on(txn::Participant& participant, std::string sql, bool visible);
 
+  // --- explain.cpp ---
+  Task<Status> explain(Call& call);
+  Task<Result<std::vector<distsql::PreviewLine>>> preview(std::string sql);
+
   // --- ddl.cpp ---
   Task<Status> ddl(Call& call);
   Task<Status> ddl_concurrent(Call& call);
@@ -181,7 +189,6 @@ class Session final : public placement::UnitRunner {
   };
   Task<Result<AdminFacts>> admin_facts();
   Task<Status> apply_waiting_rules(catalog::SnapshotPtr before);
-  Task<Status> explain(Call& call);
   Task<Status> catalog_changed();
   Task<Status> learn_temp_relations();
   Task<Status> end_of_temp();
@@ -189,8 +196,7 @@ class Session final : public placement::UnitRunner {
   Result<std::string> with_hashed_password(const plan::DdlSpec& spec, std::string_view sql) const;
   void send_rows(const std::vector<std::string>& columns,
                  const std::vector<std::vector<std::optional<std::string>>>& rows, std::string_view tag,
-                 bool with_description);
-  Task<Result<std::vector<distsql::PreviewLine>>> preview(std::string sql);
+                 bool with_description, Oid type = kTextType);
 
   // --- copy.cpp ---
   Task<Status> pump_copy_in(txn::Participant& participant);
