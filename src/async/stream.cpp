@@ -5,6 +5,8 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <asio/experimental/deferred.hpp>
+#include <asio/experimental/parallel_group.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
 #include <asio/redirect_error.hpp>
@@ -16,15 +18,22 @@
 namespace decan::async {
 namespace {
 
-// A dead peer is noticed within about 10 s even when it vanishes without a word.
+constexpr int kDeadAfterMs = 10'000;
+
+// An idle peer that vanishes without a word is noticed within about 10 s.
 void set_tcp_options(int fd) {
-  const int on = 1, idle = 5, interval = 2, count = 3, user_timeout_ms = 10'000;
+  const int on = 1, idle = 5, interval = 2, count = 3;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+}
+
+// The same for one that owes an acknowledgement. To the kernel a peer that does not read for so long is dead
+// too.
+void set_user_timeout(int fd, int milliseconds) {
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
 std::string tls_error() {
@@ -88,6 +97,7 @@ Task<Result<std::unique_ptr<Stream>>> Stream::connect(Loop& loop, std::string ho
     co_await stream->socket_.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
     if (!error) {
       stream->set_deadline(kNoDeadline);
+      stream->set_may_stall(false);
       co_return stream;
     }
     if (stream->timed_out_) break;
@@ -122,6 +132,24 @@ Task<Status> Stream::wait(Socket::wait_type what) {
   if (timed_out_) co_return fail(closed_error("deadline"));
   std::error_code error;
   co_await socket_.async_wait(what, asio::redirect_error(asio::use_awaitable, error));
+  if (error) co_return fail(closed_error(error.message()));
+  co_return Status{};
+}
+
+void Stream::set_may_stall(bool may_stall) {
+  set_user_timeout(socket_.native_handle(), may_stall ? 0 : kDeadAfterMs);
+}
+
+Task<Status> Stream::wait_either() {
+  if (tls_ && SSL_pending(tls_.get()) > 0) co_return Status{};
+  if (timed_out_) co_return fail(closed_error("deadline"));
+  // The one that comes second is cancelled; its error says nothing.
+  const auto [order, readable, writable] =
+      co_await asio::experimental::make_parallel_group(
+          socket_.async_wait(Socket::wait_read, asio::experimental::deferred),
+          socket_.async_wait(Socket::wait_write, asio::experimental::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  const std::error_code error = order[0] == 0 ? readable : writable;
   if (error) co_return fail(closed_error(error.message()));
   co_return Status{};
 }
@@ -171,7 +199,7 @@ void Stream::close() {
   }
 }
 
-bool Stream::idle_is_broken() {
+bool Stream::can_read() {
   if (!socket_.is_open() || (tls_ && SSL_has_pending(tls_.get()) == 1)) return true;
   char byte = 0;
   const ssize_t n = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);

@@ -36,6 +36,9 @@ class Stream {
   Task<Result<size_t>> read_some(char* data, size_t bytes);
   // Waits until a byte can be read (or the peer closed) without consuming it.
   Task<Status> wait_readable();
+  // Waits until a byte can be read or some can be written, whichever comes first: for a peer that may stop
+  // taking bytes until its own are taken.
+  Task<Status> wait_either();
   // Everything, waiting as needed.
   Task<Status> write(std::string_view data);
   // What the kernel takes at once; the count of bytes taken. Error when the stream is dead.
@@ -47,10 +50,15 @@ class Stream {
     timed_out_ = false;
   }
   bool timed_out() const { return timed_out_; }
+  // A stream that was connected (not accepted) takes a peer for dead that acknowledges nothing, or does not
+  // read, for 10 s, unless it may stall: then the peer may wait for its own bytes to be taken.
+  void set_may_stall(bool may_stall);
   void close();
   bool is_open() const { return socket_.is_open(); }
+  // A byte can be read now, or the peer has closed.
+  bool can_read();
   // True when the peer has closed or sent something unasked: an idle connection must not be used then.
-  bool idle_is_broken();
+  bool idle_is_broken() { return can_read(); }
 
   Task<Status> handshake_server(ssl_ctx_st* context);
   Task<Status> handshake_client(ssl_ctx_st* context, std::string server_name);

@@ -210,48 +210,73 @@ Status UnitConnection::drop_unsendable() {
   }
   unsent_expected_ = 0;
   out_.clear();
-  if (partly_sent_ || lost_ours) broken_ = true;
+  if (sent_ > 0 || lost_ours) broken_ = true;
+  sent_ = 0;
   return fail(std::move(why));
 }
 
-bool UnitConnection::try_flush() {
-  if (!writer_->status()) return false;
-  const auto taken = stream_->try_write(out_);
-  if (!taken) return false;  // flush() will find the error again and tell it
-  if (*taken == out_.size()) {
-    out_.clear();
-    unsent_expected_ = 0;
-    partly_sent_ = false;
-    return true;
+void UnitConnection::set_stalled(bool stalled) {
+  if (stalled_ != stalled) stream_->set_may_stall(stalled);
+  stalled_ = stalled;
+}
+
+void UnitConnection::all_sent() {
+  set_stalled(false);
+  out_.clear();
+  sent_ = 0;
+  unsent_expected_ = 0;
+  if (out_.capacity() > 64 * 1024) out_.shrink_to_fit();
+}
+
+Result<bool> UnitConnection::push() {
+  const auto taken = stream_->try_write(std::string_view(out_).substr(sent_));
+  if (!taken) {
+    broken_ = true;
+    return fail(with_unit(taken.error()));
   }
-  partly_sent_ |= *taken > 0;
-  out_.erase(0, *taken);
-  return false;
+  sent_ += *taken;
+  if (sent_ < out_.size()) return false;
+  all_sent();
+  return true;
+}
+
+bool UnitConnection::try_flush() {
+  if (unsendable()) return false;
+  const auto taken = stream_->try_write(std::string_view(out_).substr(sent_));
+  if (!taken) return false;  // flush() and fill() will find the error again and tell it
+  sent_ += *taken;
+  if (sent_ < out_.size()) return false;
+  all_sent();
+  return true;
 }
 
 Task<Status> UnitConnection::flush() {
-  if (!writer_->status()) co_return drop_unsendable();
+  if (unsendable()) co_return drop_unsendable();
   if (out_.empty() || try_flush()) co_return Status{};
-  const auto taken = stream_->try_write(out_);
-  if (!taken) {
+  if (auto rest = co_await stream_->write(std::string_view(out_).substr(sent_)); !rest) {
     broken_ = true;
-    co_return fail(with_unit(taken.error()));
+    co_return fail(with_unit(rest.error()));
   }
-  if (*taken < out_.size()) {
-    if (auto rest = co_await stream_->write(std::string_view(out_).substr(*taken)); !rest) {
-      broken_ = true;
-      co_return fail(with_unit(rest.error()));
-    }
-  }
-  out_.clear();
-  unsent_expected_ = 0;
-  partly_sent_ = false;
-  if (out_.capacity() > 64 * 1024) out_.shrink_to_fit();
+  all_sent();
   co_return Status{};
 }
 
+Task<Status> UnitConnection::wait_either() {
+  set_stalled(true);
+  auto waited = co_await stream_->wait_either();
+  if (waited) co_return waited;
+  broken_ = true;
+  co_return fail(with_unit(waited.error()));
+}
+
 Task<Status> UnitConnection::fill(size_t least) {
-  if (!writer_->status()) co_return drop_unsendable();  // its reply would be waited for in vain
+  if (unsendable()) co_return drop_unsendable();  // its reply would be waited for in vain
+  while (!out_.empty()) {
+    const auto pushed = push();
+    if (!pushed && !stream_->can_read()) co_return fail(pushed.error());
+    if (!pushed || *pushed || stream_->can_read()) break;  // a unit that closes says why before
+    if (auto waited = co_await wait_either(); !waited) co_return waited;
+  }
   char* space = input_.space(std::min<size_t>(least, kReadBytes / 2));
   const auto n = co_await stream_->read_some(space, input_.space_bytes());
   if (!n) {

@@ -88,6 +88,7 @@ class UnitConnection {
 
   // --- sending: fill out(), push what is expected, flush ---
   std::string& out() { return out_; }
+  const std::string& out() const { return out_; }
   // Keeps in mind when a message could not be framed (NUL in a text, above 1 GB): then flush(), try_flush()
   // and fill() fail instead of waiting for a reply that never comes.
   wire::Writer& writer() { return *writer_; }
@@ -101,13 +102,22 @@ class UnitConnection {
   // lost message (a BEGIN).
   async::Task<Status> flush();
   // Writes what the kernel takes at once; true when that was everything. False also on errors: flush() tells
-  // them.
+  // them. What is left goes out with the next fill().
   bool try_flush();
+  // The same, telling the error (which breaks the connection).
+  Result<bool> push();
+  // A message could not be framed: flush() says why.
+  bool unsendable() const { return !writer_->status(); }
+  // Until the unit takes more bytes, or has sent some: it may do the one only after the other.
+  async::Task<Status> wait_either();
 
   // --- receiving ---
   std::list<Expected>& expected() { return expected_; }
+  const std::list<Expected>& expected() const { return expected_; }
   ByteBuffer& input() { return input_; }
-  // Reads more; an error closes the connection (`broken`).
+  // Reads more; an error closes the connection (`broken`). What out() still holds is sent meanwhile: a unit
+  // that can not get rid of its replies takes no messages, so that waiting for either alone could last for
+  // ever.
   async::Task<Status> fill(size_t least = kReadBytes);
   // Next whole frame; views die at the next fill(). Consume it with consume_frame().
   struct Frame {
@@ -185,6 +195,8 @@ class UnitConnection {
                                    std::unique_ptr<auth::ScramClient>& scram);
   Result<std::string> channel_binding(const std::vector<std::string>& mechanisms) const;
   Status drop_unsendable();
+  void all_sent();
+  void set_stalled(bool stalled);
   std::unexpected<Error> violation(std::string what);
   async::Task<Status> settle_owed();
   Status take_row(std::string_view body, TextResult& into, size_t& held, size_t max_bytes);
@@ -197,7 +209,8 @@ class UnitConnection {
   std::string out_;
   std::optional<wire::Writer> writer_{std::in_place, out_};
   size_t unsent_expected_ = 0;  // the last entries of expected_: their messages are in out_
-  bool partly_sent_ = false;    // out_ begins inside a message
+  bool stalled_ = false;        // the unit does not take messages while its replies are not taken
+  size_t sent_ = 0;             // bytes of out_ that are sent; more than 0: the rest begins inside a message
   ByteBuffer input_{kReadBytes};
   std::list<Expected> expected_;
   std::map<std::string, std::string, std::less<>> parameters_;

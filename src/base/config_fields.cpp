@@ -57,7 +57,9 @@ void add_limits(std::vector<Field>& out, Config& config) {
       {"limits", "login_window", DurationSlot{&l.login_window, false}, kReload, "See login_failures.\n"});
   out.push_back({"limits", "session_buffer_bytes",
                  SizeSlot{&l.session_buffer_bytes, 16 * kKilo, 1024 * kMega}, kReload,
-                 "Bytes that one session may hold unsent per direction before its other side is paused.\n"});
+                 "Bytes that one session may hold unsent per direction before its other side is paused. A "
+                 "session whose\n"
+                 "notifications exceed it, because it is in a transaction or does not read, is ended.\n"});
   out.push_back({"limits", "plan_cache_bytes", SizeSlot{&l.plan_cache_bytes, kMega, kTera}, kRestart,
                  "Memory for plans of statements, over all sessions.\n"});
   out.push_back({"limits", "merge_memory", SizeSlot{&l.merge_memory, kMega, kTera}, kRestart,

@@ -24,6 +24,52 @@ int16_t copy_format(const plan::CopySpec& spec) {
 
 }  // namespace
 
+// What a unit says while rows are still being sent: notices (of triggers) go on to the client. True when it
+// said anything else, which in the middle of COPY is an error; that stays in input().
+Task<Result<bool>> Session::hear_unit(backend::UnitConnection& connection, bool tell) {
+  while (true) {
+    const auto header = wire::decode_header(connection.input().readable(), wire::kMaxMessageBytes);
+    if (!header) {
+      connection.mark_broken();
+      co_return fail(header.error());
+    }
+    const size_t whole = *header ? wire::kHeaderBytes + (*header)->body_bytes : wire::kHeaderBytes;
+    if (*header && (*header)->type != 'N' && (*header)->type != 'S') co_return true;
+    if (connection.input().size() < whole) {
+      if (!connection.stream().can_read()) co_return false;
+      if (auto filled = co_await connection.fill(); !filled) co_return fail(filled.error());
+      continue;
+    }
+    const std::string_view body =
+        connection.input().readable().substr(wire::kHeaderBytes, (*header)->body_bytes);
+    if ((*header)->type == 'S') {
+      if (auto noted = connection.note_parameter(body); !noted) co_return fail(noted.error());
+    } else if (auto fields = wire::decode_error(body); fields && tell) {
+      logical_names(*fields);
+      port_.writer().notice(*fields);
+    }
+    connection.input().consume(whole);
+    if (auto relieved = co_await port_.relieve(); !relieved) co_return fail(relieved.error());
+  }
+}
+
+// Sends COPY data, hearing the unit meanwhile: one that can not get rid of its notices takes no rows. True
+// when it said something that ends the COPY.
+Task<Result<bool>> Session::feed_unit(backend::UnitConnection& connection, bool tell) {
+  while (true) {
+    if (connection.stream().can_read() || !connection.input().empty()) {
+      auto heard = co_await hear_unit(connection, tell);
+      if (!heard || *heard) co_return heard;
+    }
+    const auto pushed = connection.push();
+    if (!pushed && !connection.stream().can_read()) co_return fail(pushed.error());
+    if (pushed && *pushed) co_return false;
+    if (pushed) {
+      if (auto waited = co_await connection.wait_either(); !waited) co_return fail(waited.error());
+    }
+  }
+}
+
 // The client's COPY data goes to the unit as it comes, until CopyDone, CopyFail or an error of the unit.
 Task<Status> Session::pump_copy_in(txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
@@ -44,18 +90,16 @@ Task<Status> Session::pump_copy_in(txn::Participant& participant) {
       wire::Writer(connection.out())
           .copy_fail("unexpected message type " + std::to_string(static_cast<int>(header.type)) +
                      " during COPY from stdin");
-      co_return co_await connection.flush();
+      co_return Status{};
     }
     if (known) connection.out() += frame;
     port_.input().consume(whole);
-    const bool end = header.type == 'c' || header.type == 'f';
-    if (end || connection.out().size() >= kFlushUnitAt) {
-      if (auto sent = co_await connection.flush(); !sent) co_return sent;
-    }
-    // The unit speaks before the end only to say what is wrong: stop feeding it.
-    if (end || connection.stream().idle_is_broken()) {
-      co_return co_await connection.flush();
-    }
+    // What is queued at the end goes out while the relay reads.
+    if (header.type == 'c' || header.type == 'f') co_return Status{};
+    if (connection.out().size() < kFlushUnitAt && !connection.stream().can_read()) continue;
+    auto spoke = co_await feed_unit(connection, true);
+    if (!spoke) co_return fail(spoke.error());
+    if (*spoke) co_return Status{};
   }
 }
 
@@ -181,6 +225,9 @@ Task<Status> Session::copy_in(Call& call) {
     return {};
   };
 
+  // Every unit's triggers say the same about a broadcast table: one of them is heard.
+  const Feed& first =
+      *std::ranges::find_if(feeds, [](const Feed& feed) { return feed.participant != nullptr; });
   Status failure;
   bool client_failed = false;
   std::string client_reason;
@@ -214,9 +261,11 @@ Task<Status> Session::copy_in(Call& call) {
     for (Feed& feed : feeds) {
       if (feed.participant == nullptr) continue;
       backend::UnitConnection& connection = *feed.participant->connection;
-      if (!end && connection.out().size() < kFlushUnitAt) continue;
-      if (auto sent = co_await connection.flush(); !sent && failure) failure = sent;
-      unit_spoke = unit_spoke || connection.stream().idle_is_broken();
+      if (connection.out().size() < kFlushUnitAt && !connection.stream().can_read()) continue;
+      if (connection.broken()) continue;
+      auto spoke = co_await feed_unit(connection, !broadcast || &feed == &first);
+      if (!spoke && failure) failure = fail(spoke.error());
+      unit_spoke = unit_spoke || (spoke && *spoke);
     }
     if (end || !failure || unit_spoke) break;
   }
@@ -234,9 +283,14 @@ Task<Status> Session::copy_in(Call& call) {
     else
       connection.writer().copy_done();
     connection.expect(Kind::kQuery, false);
-    if (auto sent = co_await connection.flush(); !sent) {
-      if (told) told = sent;
+    if (!connection.try_flush() && connection.unsendable()) {
+      if (auto sent = co_await connection.flush(); !sent && told) told = sent;
       continue;
+    }
+    Result<bool> heard = co_await hear_unit(connection, !broadcast || &feed == &first);
+    while (heard && !*heard) {
+      if (auto filled = co_await connection.fill(); !filled) break;
+      heard = co_await hear_unit(connection, !broadcast || &feed == &first);
     }
     exec::Relay relay(connection, port_, hooks_);
     auto outcome = co_await relay.run();

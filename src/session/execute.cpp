@@ -311,9 +311,9 @@ void Session::send_route(Call& call, txn::Participant& participant, const plan::
 
 Task<Status> Session::relay(txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
-  if (!connection.out().empty() && !connection.try_flush()) {
-    if (auto sent = co_await connection.flush(); !sent) co_return sent;
-  }
+  // What the unit does not take at once goes out while its replies are read.
+  if (!connection.out().empty() && !connection.try_flush() && connection.unsendable())
+    co_return co_await connection.flush();
   hooks_.home_type = nullptr;
   if (connection.unit() != node_.home()) {
     hooks_.home_type = [this](UnitId unit, Oid oid) {
@@ -327,7 +327,13 @@ Task<Status> Session::relay(txn::Participant& participant) {
       connection.expected().clear();
       co_return fail(outcome.error());
     }
-    if (!outcome->copy_in) co_return co_await finish_relay(participant, std::move(*outcome));
+    if (!outcome->copy_in) {
+      // What is left has no replies (Flush, or messages that the unit skips after an error).
+      if (!connection.out().empty() && !outcome->error) {
+        if (auto sent = co_await connection.flush(); !sent) co_return sent;
+      }
+      co_return co_await finish_relay(participant, std::move(*outcome));
+    }
     if (auto pumped = co_await pump_copy_in(participant); !pumped) co_return pumped;
   }
 }

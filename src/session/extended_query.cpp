@@ -82,6 +82,7 @@ Task<Status> Session::extended(const wire::Header& header, std::string_view body
       executing_ = false;
       co_return done;
   }
+  if (done) done = co_await bound_batch();
   if (done) co_return done;
   if (done.error().sqlstate == sqlstate::kProtocolViolation && done.error().detail.empty() && !txn_)
     co_return done;
@@ -123,6 +124,23 @@ Task<Status> Session::on_flush() {
   if (auto drained = co_await drain(); !drained) co_return drained;
   batch_unit_ = unit;
   co_return co_await port_.flush();
+}
+
+// A pipeline of any length is sent piece by piece: before more is taken from the client, what it has queued
+// here is answered, and a client that does not read its answers is not read from.
+Task<Status> Session::bound_batch() {
+  txn::Participant* participant = batch_unit_ ? txn_->find(*batch_unit_) : nullptr;
+  if (participant != nullptr) {
+    const backend::UnitConnection& connection = *participant->connection;
+    const size_t queued = connection.out().size() + connection.expected().size() * sizeof(backend::Expected);
+    if (queued >= node_.buffer_bytes.load(std::memory_order_relaxed)) {
+      const auto unit = batch_unit_;
+      if (auto drained = co_await drain(); !drained) co_return drained;
+      batch_unit_ = unit;
+      queued_parses_.clear();  // the client has been told of all of them
+    }
+  }
+  co_return co_await port_.relieve();
 }
 
 // --- statements ---
@@ -277,7 +295,8 @@ Task<Status> Session::on_parse(std::string_view body) {
     if (auto valid = co_await validate(**statement); !valid) co_return valid;
   }
   prepared_[name] = *statement;
-  if (!(*statement)->validated) unverified_.push_back(name);
+  if (!(*statement)->validated && (unverified_.empty() || unverified_.back() != name))
+    unverified_.push_back(name);
   if (local_reply(encoded(&wire::Writer::empty, '1'))) queued_parses_.push_back(name);
   co_return Status{};
 }

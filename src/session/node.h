@@ -118,7 +118,10 @@ struct Node {
   ~Node();
 
   std::shared_ptr<const Config> config() const { return config_.load(); }
-  void set_config(Config config) { config_.store(std::make_shared<const Config>(std::move(config))); }
+  void set_config(Config config) {
+    buffer_bytes.store(config.limits.session_buffer_bytes.value, std::memory_order_relaxed);
+    config_.store(std::make_shared<const Config>(std::move(config)));
+  }
   backend::UnitsPtr units() const { return units_.load(); }
   // Reads the units from the metadata store and hands them to all loops. Error: the store can not be read.
   Status reload_units();
@@ -140,6 +143,7 @@ struct Node {
   std::string certificate_hash;  // for SCRAM-SHA-256-PLUS
   std::string mock_secret;       // mock verifiers of roles that do not exist
   std::atomic<bool> shutting_down{false};
+  std::atomic<size_t> buffer_bytes{0};  // limits.session_buffer_bytes, asked for with every message
   std::atomic<int64_t> login_slots{0};
   std::unique_ptr<NotifyHub> notifications;
   // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.

@@ -293,10 +293,21 @@ void Session::end_timing(std::string_view sql) {
 
 // --- notifications ---
 
+// Notifications wait for the end of a transaction and for a client that reads. PostgreSQL keeps them on disk;
+// here they are bounded, and none is dropped without a word.
 void Session::deliver(uint32_t pid, std::string channel, std::string payload) {
-  constexpr size_t kMaxPending = 10'000;
-  if (notifications_.size() < kMaxPending)
-    notifications_.push_back({pid, std::move(channel), std::move(payload)});
+  constexpr size_t kOverhead = sizeof(PendingNotification);
+  const size_t limit = node_.buffer_bytes.load(std::memory_order_relaxed);
+  notification_bytes_ += channel.size() + payload.size() + kOverhead;
+  if (notification_bytes_ + (idle_ ? port_.out().size() : 0) > limit) {
+    notifications_.clear();
+    terminate(
+        "too many notifications wait for this session: they exceed limits.session_buffer_bytes while it is "
+        "in "
+        "a transaction or does not read");
+    return;
+  }
+  notifications_.push_back({pid, std::move(channel), std::move(payload)});
   if (!idle_ || txn_->in_block()) return;  // told before the next ReadyForQuery
   flush_notifications();
   const auto taken = port_.stream().try_write(port_.out());
@@ -308,6 +319,7 @@ void Session::flush_notifications() {
   for (const auto& pending : notifications_)
     port_.writer().notification(pending.pid, pending.channel, pending.payload);
   notifications_.clear();
+  notification_bytes_ = 0;
 }
 
 // --- cancel and terminate ---

@@ -199,6 +199,8 @@ class Session final : public placement::UnitRunner {
                  bool with_description, Oid type = kTextType);
 
   // --- copy.cpp ---
+  Task<Result<bool>> hear_unit(backend::UnitConnection& connection, bool tell);
+  Task<Result<bool>> feed_unit(backend::UnitConnection& connection, bool tell);
   Task<Status> pump_copy_in(txn::Participant& participant);
   Task<Status> copy_in(Call& call);
   Task<Status> copy_out(Call& call);
@@ -216,6 +218,7 @@ class Session final : public placement::UnitRunner {
   Task<Result<std::optional<wire::RowDescription>>> columns_of(SharedStatement& statement);
   Task<Status> on_flush();
   Task<Status> drain();  // what is queued on units is sent and answered
+  Task<Status> bound_batch();
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
   Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
@@ -268,6 +271,7 @@ class Session final : public placement::UnitRunner {
     std::string channel, payload;
   };
   std::vector<PendingNotification> notifications_;
+  size_t notification_bytes_ = 0;
   bool listening_ = false;
   bool idle_ = false;
   bool executing_ = false;

@@ -201,3 +201,160 @@ def test_half_open_logins_do_not_keep_others_out(cluster):
     finally:
         for connection in sockets:
             connection.close()
+
+
+class Pipeline(threading.Thread):
+    """Sends a long batch, a piece at a time, without reading anything."""
+
+    def __init__(self, session: wire.Wire, pieces):
+        super().__init__(daemon=True)
+        self.session = session
+        self.pieces = pieces
+        self.sent = 0
+
+    def run(self) -> None:
+        for piece in self.pieces:
+            self.session.socket.sendall(piece)
+            self.sent += 1
+
+
+def long_pipeline(sql: str, turns: int, values):
+    """`turns` times Bind, Describe, Execute of one statement; one Sync at the end."""
+    yield wire.parse("", sql)
+    for turn in range(turns):
+        yield wire.bind("", "", values(turn)) + wire.describe(b"P") + wire.execute()
+    yield wire.SYNC
+
+
+def count_rows(session: wire.Wire, expected: int, check) -> int:
+    rows = 0
+    while True:
+        kind, body = session.next()
+        if kind == "E":
+            raise wire.ServerError(wire.decode_fields(body))
+        if kind == "D":
+            check(rows, wire.decode_row(body))
+            rows += 1
+        elif kind == "Z":
+            return rows
+        assert rows <= expected
+
+
+@pytest.mark.parametrize("sql", ["SELECT $1::text || repeat('y', 4000)",
+                                 "SELECT $1::text || repeat('y', 4000) FROM wide WHERE k = 7"])
+def test_pipeline_of_100000_messages_with_large_results(cluster, wide, sql):
+    """Replies fill every socket buffer many times while the batch is still being sent."""
+    turns = 33_000
+    with wire.connect(cluster, timeout=60) as session:
+        sender = Pipeline(session, long_pipeline(sql, turns, lambda turn: (str(turn),)))
+        sender.start()
+        peak = [0]
+
+        def check(row: int, values: tuple) -> None:
+            assert values[0] == str(row).encode() + b"y" * 4000
+            if row % 4000 == 0 and not cluster.plain:
+                peak[0] = max(peak[0], resident(cluster))
+
+        assert count_rows(session, turns, check) == turns
+        sender.join(10)
+        assert session.value("SELECT 1") == "1"
+    assert peak[0] < 150 * MEGABYTE, f"{peak[0] // MEGABYTE} MB"
+
+
+def test_pipeline_of_large_parameters_with_large_results(cluster, wide):
+    """Both directions of one statement are larger than the socket buffers."""
+    value = "z" * 3_000_000
+    turns = 20
+    with wire.connect(cluster, timeout=60) as session:
+        sender = Pipeline(session, long_pipeline("SELECT $1::text || $1::text", turns, lambda turn: (value,)))
+        sender.start()
+        assert count_rows(session, turns, lambda row, values: len(values[0]) == 6_000_000 or pytest.fail()) == turns
+
+
+def test_client_that_sends_everything_before_it_reads(cluster, wide):
+    """It waits, as with PostgreSQL, once the buffers between are full; nobody else does, and it loses nothing."""
+    turns = 33_000
+    session = wire.connect(cluster, timeout=60)
+    try:
+        sender = Pipeline(session, long_pipeline("SELECT $1::text || repeat('y', 4000)", turns, lambda turn: (str(turn),)))
+        sender.start()
+        deadline = time.monotonic() + 12   # longer than a dead peer would be waited for
+        peak = 0
+        while time.monotonic() < deadline:
+            peak = max(peak, 0 if cluster.plain else resident(cluster))
+            with wire.connect(cluster) as other:
+                assert other.value("SELECT count(*) FROM wide") == "200"
+            time.sleep(0.3)
+        assert peak < 150 * MEGABYTE, f"{peak // MEGABYTE} MB"
+        assert count_rows(session, turns, lambda row, values: None) == turns
+        sender.join(10)
+        assert sender.sent == turns + 2
+    finally:
+        session.close()
+
+
+def test_client_that_reads_late_gets_all_rows(cluster, wide):
+    """A pause of 14 seconds in the middle of a result, with every buffer full, is no reason to lose a client."""
+    connection = wire.Wire(cluster.host, cluster.port, timeout=60)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.login(cluster.user, cluster.password, cluster.database)
+    try:
+        connection.send(wire.query("SELECT repeat('x', 100000) FROM wide, generate_series(1, 10)"))
+        connection._fill(5)
+        time.sleep(14)
+        assert len(connection.results()[-1].rows) == 2000
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("distribute", ["SELECT create_distributed_table('noisy', 'k')", None])
+def test_copy_in_with_a_notice_for_every_row(cluster, distribute):
+    """Notices come while rows are still being sent: they end nothing, and nobody waits for the other."""
+    rows = 20_000
+    with wire.connect(cluster, timeout=60) as session:
+        session.run("CREATE TABLE noisy (k int PRIMARY KEY, v text)")
+        try:
+            session.run("CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$BEGIN RAISE NOTICE 'row % %', NEW.k, repeat('n', 400); RETURN NEW; END$$")
+            session.run("CREATE TRIGGER shout BEFORE INSERT ON noisy FOR EACH ROW EXECUTE FUNCTION shout()")
+            if distribute:
+                session.run(distribute)
+            session.notices.clear()
+            session.send(wire.query("COPY noisy FROM STDIN"))
+            kind, body = session.next()
+            assert kind == "G", body
+            sender = Pipeline(session, [wire.copy_data(f"{k}\t{'v' * 200}\n".encode()) for k in range(rows)] + [wire.COPY_DONE])
+            sender.start()
+            assert session.results()[-1].tag == f"COPY {rows}"
+            assert len(session.notices) == rows
+            assert session.value("SELECT count(*) FROM noisy") == str(rows)
+        finally:
+            if session.status:
+                session.run("DROP TABLE noisy")
+                session.run("DROP FUNCTION shout()")
+
+
+@pytest.mark.decan_only
+def test_notifications_that_nobody_takes_end_the_session_with_the_setting_named(cluster):
+    with wire.connect(cluster) as listener, wire.connect(cluster) as sender:
+        listener.run("LISTEN flood")
+        listener.run("BEGIN")
+        for _ in range(60):
+            sender.run(f"NOTIFY flood, '{'n' * 7000}'")
+        deadline = time.monotonic() + 10
+        while True:
+            kind, body = listener.next()
+            if kind == "E":
+                break
+            assert time.monotonic() < deadline
+        fields = wire.decode_fields(body)
+        assert fields["C"] == "57P01" and "limits.session_buffer_bytes" in fields["M"]
+    with wire.connect(cluster) as listener, wire.connect(cluster) as sender:
+        listener.run("LISTEN flood")
+        listener.run("BEGIN")
+        for number in range(20):
+            sender.run(f"NOTIFY flood, '{number}'")
+        listener.run("COMMIT")
+        while len(listener.notifications) < 20:
+            listener.run("SELECT 1")
+        assert [payload for _, _, payload in listener.notifications] == [str(n) for n in range(20)]
