@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "catalog/snapshot.h"
+
 namespace decan::catalog {
 namespace {
 
@@ -62,6 +64,14 @@ HiddenFinder::HiddenFinder(const std::vector<NamedRelation>& relations, const st
   for (const auto& relation : relations) {
     if (relation.sharded) pending_.push_back({{false, relation.oid}, relation.name, relation.name});
   }
+  reach_all();
+  for (const auto& routine : routines) {
+    if (routine.builds_sql) mark({true, routine.oid}, kDynamicSql);
+  }
+  reach_all();
+}
+
+void HiddenFinder::reach_all() {
   while (!pending_.empty()) {
     const Item item = pending_.back();
     pending_.pop_back();

@@ -16,7 +16,8 @@ namespace decan::catalog {
 struct Routine {
   Oid oid = 0;
   std::string schema, name;
-  std::string_view body;  // source text; empty for C functions and SQL-standard bodies
+  std::string_view body;    // source text; empty for C functions and SQL-standard bodies
+  bool builds_sql = false;  // runs SQL that it puts together, and does not say that this is harmless
 };
 
 // A relation or a routine: their OIDs come from different catalogs and may be equal.
@@ -38,8 +39,8 @@ struct NamedRelation {
 };
 
 // For every view and routine that reads a sharded table, directly or through others, the name of one such
-// table. Bodies count as reading whatever they name, in comments and strings too: dynamic SQL is found, at
-// the price of false alarms.
+// table. Bodies count as reading whatever they name, in comments and strings too, at the price of false
+// alarms. SQL that a routine puts together from data may read anything.
 class HiddenFinder {
  public:
   // `relations`: sharded tables and views. All views into the arguments must outlive the finder.
@@ -55,6 +56,7 @@ class HiddenFinder {
     std::string_view name;
     std::string_view table;  // the sharded table it leads to
   };
+  void reach_all();
   void reach(const Item& item);
   void mark(ObjectId user, std::string_view table);
   void reach_by_name(const Item& item);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "catalog/snapshot.h"
+
 namespace decan::catalog {
 namespace {
 
@@ -42,6 +44,20 @@ TEST(HiddenFinder, FindsNamesThatAreNoWords) {
   EXPECT_EQ(finder.routine(10), "Two Words");
   EXPECT_EQ(finder.routine(11), "\xc3\x9c");
   EXPECT_EQ(finder.routine(12), "");
+}
+
+TEST(HiddenFinder, DynamicSqlMayReadAnything) {
+  const std::vector<Routine> routines{{10, "s", "dynamic", "execute n", true},
+                                      {11, "s", "caller", "perform dynamic()"},
+                                      {12, "s", "both", "execute 'select from orders' || n", true},
+                                      {13, "s", "clean", "select 1"}};
+  const HiddenFinder finder({{1, "orders", true}, {2, "v", false}}, routines, {{{false, 2}, {true, 11}}});
+  EXPECT_EQ(finder.routine(10), kDynamicSql);
+  EXPECT_EQ(finder.routine(11), kDynamicSql);
+  EXPECT_EQ(finder.relation(2), kDynamicSql);
+  EXPECT_EQ(finder.routine(12), "orders");  // what is known is told
+  EXPECT_EQ(finder.routine(13), "");
+  EXPECT_EQ(HiddenFinder({{2, "v", false}}, routines, {}).routine(10), "");
 }
 
 TEST(HiddenFinder, CostsNothingWithoutShardedTables) {

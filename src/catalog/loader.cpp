@@ -24,7 +24,7 @@ enum Query : size_t {
   kSystemReaders,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 5, 4, 1};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 6, 4, 1};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -375,6 +375,7 @@ Status Builder::routines() {
     Fields row(fields);
     Routine routine{row.number<Oid>(0), std::string(row.text(1)), std::string(row.text(2)), row.text(4)};
     if (row.flag(3)) out_->add_volatile_function(routine.schema, routine.name);
+    routine.builds_sql = row.flag(5);
     if (!row.ok()) return malformed("pg_proc");
     routines_.push_back(std::move(routine));
   }

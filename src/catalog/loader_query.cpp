@@ -71,7 +71,12 @@ WITH RECURSIVE k(oid, conname, conrelid, top) AS (
 SELECT DISTINCT conrelid, pg_catalog.regexp_replace(conname, '\d+$', ''), top FROM k WHERE conname <> top;
 
 SELECT p.oid, n.nspname, p.proname, p.provolatile = 'v',
-       CASE WHEN l.lanname NOT IN ('c', 'internal') AND EXISTS (SELECT FROM decan.relation WHERE placement = 'sharded') THEN p.prosrc END
+       CASE WHEN l.lanname NOT IN ('c', 'internal') AND EXISTS (SELECT FROM decan.relation WHERE placement = 'sharded') THEN p.prosrc END,
+       CASE WHEN 'decan.dynamic_sql=local' = ANY (p.proconfig) THEN false
+            WHEN l.lanname = 'c' THEN p.prosrc IN ('crosstab', 'crosstab_hash', 'connectby_text', 'connectby_text_serial', 'xpath_table')
+            WHEN l.lanname = 'internal' THEN false
+            ELSE p.prosrc ~* '\m((query|table|schema|database)_to_xml(_and_xmlschema)?|ts_stat|ts_rewrite)\M'
+              OR l.lanname <> 'sql' AND p.prosrc ~* '\m(execute\M(?!\s*(e?''([^'']|'''')*''\s*(;|into\M|using\M|loop\M)|function\M|procedure\M|on\M))|spi_(exec|query|prepare)\w*)' END
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND n.nspname <> 'decan' ORDER BY p.oid;

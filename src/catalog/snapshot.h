@@ -102,6 +102,9 @@ struct Relation {
   std::vector<std::pair<std::string, std::string>> index_keys, foreign_key_copies;
 };
 
+// Stands for the table of a routine that runs SQL which only it knows.
+inline constexpr std::string_view kDynamicSql = "(dynamic SQL)";
+
 // A function whose body touches a sharded table (found by its text), or that can not be analysed.
 struct HiddenFunction {
   std::string schema, name;

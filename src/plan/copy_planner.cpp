@@ -291,10 +291,7 @@ void plan_copy(const UtilityInput& input, Plan& out) {
   const catalog::Relation* relation =
       temp ? nullptr : input.context->catalog->find(schema, name, input.context->search_path);
   if (relation != nullptr && !relation->hides_sharded.empty())
-    return refuse(out,
-                  "view \"" + name + "\" reads the sharded table \"" + relation->hides_sharded +
-                      "\" and would see one unit's rows only",
-                  "Copy the sharded table itself.");
+    return refuse_hidden(out, "view \"" + name + "\"", relation->hides_sharded);
   if (tree.flag("is_from")) {
     copy_in(input, relation, std::move(options), out);
   } else {

@@ -52,4 +52,14 @@ bool reads_session_value(std::string_view name) {
              name);
 }
 
+bool runs_text(const std::vector<std::string>& names, size_t arguments) {
+  if (names.empty() || names.size() > 2 || (names.size() == 2 && names[0] != "pg_catalog")) return false;
+  const std::string_view name = names.back();
+  if (name == "ts_rewrite") return arguments == 2;  // (tsquery, text): a query
+  return contains(
+      {"ts_stat", "query_to_xml", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema",
+       "schema_to_xml", "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xml_and_xmlschema"},
+      name);
+}
+
 }  // namespace decan::plan

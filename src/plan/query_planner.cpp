@@ -102,12 +102,24 @@ void QueryPlanner::describe(Plan& out) const {
   out.effects.uses_temp = survey_.uses_temp;
 }
 
+void refuse_hidden(Plan& out, const std::string& what, std::string_view table) {
+  if (table == catalog::kDynamicSql) {
+    return refuse(
+        out,
+        what +
+            " runs SQL that it puts together; from a sharded table that would see one unit's rows "
+            "only",
+        "Query sharded tables directly. A function of yours whose SQL never touches one may say so: "
+        "ALTER FUNCTION … SET decan.dynamic_sql = 'local'.");
+  }
+  refuse(out,
+         what + " reads the sharded table \"" + std::string(table) + "\" and would see one unit's rows only",
+         "Query the sharded table itself.");
+}
+
 bool QueryPlanner::refuse_hidden(Plan& out) const {
   if (survey_.hidden_what.empty()) return false;
-  refuse(out,
-         survey_.hidden_what + " reads the sharded table \"" + survey_.hidden_table +
-             "\" and would see one unit's rows only",
-         "Query the sharded table itself.");
+  plan::refuse_hidden(out, survey_.hidden_what, survey_.hidden_table);
   return true;
 }
 

@@ -94,6 +94,9 @@ class QueryPlanner {
 
 // Plan::refusal with 0A000.
 void refuse(Plan& out, std::string message, std::string hint, std::string detail = {});
+// `what` ("view \"v\"") reads `table` where the statement does not show it; catalog::kDynamicSql: perhaps
+// any.
+void refuse_hidden(Plan& out, const std::string& what, std::string_view table);
 
 // The conjunct that raises 22012 when the unit's bucket map is not of this epoch.
 std::string guard_conjunct(int64_t epoch);

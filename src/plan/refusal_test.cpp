@@ -167,6 +167,12 @@ TEST(Refusal, HiddenTables) {
       {"do $$ begin execute 'select 1 from orders'; end $$", "DO block"},
       {"do $$ begin update countries set label = 'x'; end $$", "DO block"},
       {"call order_count()", "procedure order_count()"},
+      {"select query_to_xml('select * from orders', true, false, '')", "runs SQL that it puts together"},
+      {"select * from ts_stat('select v from orders')", "runs SQL that it puts together"},
+      {"select ts_rewrite('a', 'select a, b from orders')", "runs SQL that it puts together"},
+      {"do $$ begin execute 'select ' || x; end $$", "puts SQL together"},
+      {"do $$ begin execute format('select from %I', x); end $$", "puts SQL together"},
+      {"do $$ begin perform database_to_xml(true, false, ''); end $$", "puts SQL together"},
   });
 }
 

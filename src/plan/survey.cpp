@@ -140,6 +140,10 @@ class Surveyor {
       out_.hidden_what = "function " + joined(expr.names) + "()";
       out_.hidden_table = hidden->sharded_table;
     }
+    if (snapshot_.has_sharded() && runs_text(expr.names, expr.args.size())) {
+      out_.hidden_what = "function " + joined(expr.names) + "()";
+      out_.hidden_table = catalog::kDynamicSql;
+    }
     const FunctionClass kind = classify_function(expr.names);
     if (expr.has_window || kind == FunctionClass::kAggregate || kind == FunctionClass::kWindow || expr.star ||
         expr.distinct || expr.within_group || expr.filter != nullptr || !expr.agg_order.empty())

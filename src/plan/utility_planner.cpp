@@ -258,9 +258,15 @@ void plan_do(const UtilityInput& input, Plan& out) {
   out.effects.changes_settings = true;
   for (const Tree& option : input.statement->tree.list("args")) {
     if (option.str("defname") != "as") continue;
-    const std::string table = table_in_code(option.child("arg").constant(), *input.context->catalog);
+    const std::string code = option.child("arg").constant();
+    const std::string table = table_in_code(code, *input.context->catalog);
     if (!table.empty())
       return refuse(out, "a DO block that uses the table \"" + table + "\" would see one unit's rows only",
+                    "Send its statements one by one.");
+    if (input.context->catalog->has_sharded() && builds_sql(code))
+      return refuse(out,
+                    "a DO block that puts SQL together would see one unit's rows only, should it read a "
+                    "sharded table",
                     "Send its statements one by one.");
   }
 }
@@ -277,11 +283,7 @@ void plan_call(const UtilityInput& input, Plan& out) {
   const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
   const auto* hidden =
       names.empty() ? nullptr : input.context->catalog->hidden_function(schema, names.back());
-  if (hidden != nullptr)
-    refuse(out,
-           "procedure " + names.back() + "() uses the sharded table \"" + hidden->sharded_table +
-               "\" and would see one unit's rows only",
-           "Send its statements one by one.");
+  if (hidden != nullptr) refuse_hidden(out, "procedure " + names.back() + "()", hidden->sharded_table);
 }
 
 bool plan_session_statement(const UtilityInput& input, const std::string& kind, Plan& out) {
@@ -357,6 +359,30 @@ std::string table_in_code(std::string_view code, const catalog::Snapshot& snapsh
     }
   }
   return writes ? broadcast : "";
+}
+
+bool builds_sql(std::string_view code) {
+  sql::Lexer lexer(code, true);
+  const auto word = [&](const Token& token) {
+    return token.kind == TokenKind::kIdentifier
+               ? identifier_value(code.substr(token.begin, token.end - token.begin))
+               : std::string();
+  };
+  for (Token token = lexer.next(); token.kind != TokenKind::kEnd; token = lexer.next()) {
+    if (token.kind == TokenKind::kFail) return true;
+    if (runs_text({word(token)}, 2)) return true;
+    if (word(token) != "execute") continue;
+    const Token command = lexer.next();
+    const std::string first = word(command);
+    if (first == "function" || first == "procedure" || first == "on")
+      continue;  // of CREATE TRIGGER, of GRANT
+    if (command.kind != TokenKind::kString && command.kind != TokenKind::kDollarString) return true;
+    const Token after = lexer.next();
+    const std::string next = word(after);
+    const bool ends = after.kind == TokenKind::kPunctuation && code[after.begin] == ';';
+    if (!ends && next != "into" && next != "using" && next != "loop") return true;
+  }
+  return false;
 }
 
 bool plan_utility(const UtilityInput& input, Plan& out) {

@@ -36,5 +36,8 @@ void plan_ddl(const UtilityInput& input, Plan& out);
 // Names of sharded tables that a piece of code (a function body, a DO block) mentions; empty when none.
 // Broadcast tables count when the code writes at all.
 std::string table_in_code(std::string_view code, const catalog::Snapshot& snapshot);
+// Whether it runs SQL that it puts together: anything but EXECUTE of one literal, which table_in_code looks
+// into.
+bool builds_sql(std::string_view code);
 
 }  // namespace decan::plan

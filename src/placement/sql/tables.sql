@@ -4,6 +4,8 @@ SELECT pg_catalog.set_config('client_min_messages', 'warning', true);
 CREATE SCHEMA IF NOT EXISTS decan;
 CREATE SCHEMA IF NOT EXISTS decan_shard;
 GRANT USAGE ON SCHEMA decan, decan_shard TO PUBLIC;
+-- Owners of functions may say that their dynamic SQL stays away from sharded tables (ALTER FUNCTION … SET decan.dynamic_sql = 'local').
+GRANT SET ON PARAMETER decan.dynamic_sql TO PUBLIC;
 -- An index on a partitioned table makes indexes on its leaves with the rights of whoever makes it. What else could be created in
 -- decan_shard is refused by the event trigger (guard.sql).
 GRANT CREATE ON SCHEMA decan_shard TO PUBLIC;
