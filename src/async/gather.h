@@ -2,9 +2,6 @@
 // fails: each has its own deadline, and its result says how it went.
 #pragma once
 
-#include <asio/co_spawn.hpp>
-#include <asio/this_coro.hpp>
-
 #include <exception>
 #include <optional>
 #include <vector>
@@ -13,24 +10,43 @@
 
 namespace decan::async {
 
+namespace detail {
+
+template <class T>
+struct Gathering {
+  explicit Gathering(Loop& loop, size_t count) : results(count), running(count), all_done(loop) {}
+  std::vector<std::optional<T>> results;
+  size_t running;
+  Event all_done;
+  std::exception_ptr failure;
+};
+
+template <class T>
+Task<void> gather_one(Task<T> task, Gathering<T>* into, size_t index) {
+  try {
+    into->results[index] = co_await std::move(task);
+  } catch (...) {
+    into->failure = std::current_exception();
+  }
+  if (--into->running == 0) into->all_done.notify();
+}
+
+}  // namespace detail
+
 template <class T>
 Task<std::vector<T>> gather(Loop& loop, std::vector<Task<T>> tasks) {
-  std::vector<std::optional<T>> results(tasks.size());
-  size_t running = tasks.size();
-  Event done(loop);
-  std::exception_ptr failure;
+  detail::Gathering<T> state(loop, tasks.size());
+  std::vector<Task<void>> running;
+  running.reserve(tasks.size());
   for (size_t i = 0; i < tasks.size(); ++i) {
-    asio::co_spawn(loop.io(), std::move(tasks[i]), [&, i](std::exception_ptr exception, T value) {
-      if (exception) failure = exception;
-      results[i] = std::move(value);
-      if (--running == 0) done.notify();
-    });
+    running.push_back(detail::gather_one<T>(std::move(tasks[i]), &state, i));
+    running.back().start();
   }
-  while (running > 0) co_await done.wait(kNoDeadline);
-  if (failure) std::rethrow_exception(failure);
+  while (state.running > 0) (void)co_await state.all_done.wait(kNoDeadline);
+  if (state.failure) std::rethrow_exception(state.failure);
   std::vector<T> values;
-  values.reserve(results.size());
-  for (auto& result : results) values.push_back(std::move(*result));
+  values.reserve(state.results.size());
+  for (auto& result : state.results) values.push_back(std::move(*result));
   co_return values;
 }
 

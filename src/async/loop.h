@@ -3,25 +3,40 @@
 // is armed per query.
 #pragma once
 
-#include <asio/io_context.hpp>
-#include <asio/steady_timer.hpp>
+#include <sys/epoll.h>
 
+#include <array>
+#include <atomic>
+#include <coroutine>
 #include <functional>
 #include <list>
-#include <string>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
 
 #include "async/task.h"
 #include "base/error.h"
 
 namespace decan::async {
 
+class Event;
 class Stream;
+
+// A file descriptor that a loop watches. Events are EPOLLIN, EPOLLOUT, …; the owner may be destroyed while it
+// handles one.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual void on_ready(uint32_t events) = 0;
+};
 
 class Loop {
  public:
   static constexpr auto kTick = std::chrono::milliseconds(100);
 
   explicit Loop(unsigned index);
+  // Coroutines that have not ended are destroyed where they wait.
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -31,41 +46,96 @@ class Loop {
   void stop();                            // any thread
   void post(std::function<void()> work);  // any thread
 
-  // Starts a coroutine owned by the loop. It must end by itself when its streams and events are closed;
-  // exceptions that leave it are bugs and are logged. `done` runs on the loop afterwards.
+  // Starts a coroutine owned by the loop, from any thread; it runs when the loop comes to it. It must end by
+  // itself when its streams and events are closed; exceptions that leave it are bugs and are logged. `done`
+  // runs on the loop afterwards.
   void spawn(Task<void> task, std::function<void()> done = {});
 
   // Called on every tick until the handle dies.
   using TickHandle = std::shared_ptr<std::function<void()>>;
   TickHandle on_tick(std::function<void()> callback);
 
-  // Coarse "now" of the last event or tick; call refresh_now() where precision matters.
-  TimePoint now() const { return Clock::now(); }
   unsigned index() const { return index_; }
-  asio::io_context& io() { return io_; }
+
+  // --- for what waits on this loop ---
+  // Watches a descriptor. Edge-triggered events tell a change once: whoever gets one goes on until EAGAIN.
+  Status watch(int fd, Source* source, uint32_t events);
+  void change(int fd, Source* source, uint32_t events);
+  // The source is going away: events for it that are already fetched are dropped. Closing the descriptor ends
+  // the watch.
+  void forget(const Source* source);
+  void resume_soon(std::coroutine_handle<> handle) { ready_.push_back(handle); }
+  using Timers = std::multimap<TimePoint, Event*>;
 
  private:
+  friend class Event;
   friend class Stream;
-  void tick();
+  struct Root;
+  struct Wakeup;
+
+  static Root run_root(Loop* loop, Task<void> task, std::function<void()> done);
+  void run_posted();
+  void run_ready();
+  int wait_ms(TimePoint now) const;
+  void fire_timers(TimePoint now);
+  void tick(TimePoint now);
 
   unsigned index_;
-  asio::io_context io_{1};
-  asio::steady_timer ticker_{io_};
-  std::list<Stream*> streams_;
+  int epoll_ = -1;
+  std::unique_ptr<Wakeup> wakeup_;
+  std::mutex posted_mutex_;
+  std::vector<std::function<void()>> posted_;
+  bool woken_ = false;  // under posted_mutex_: the loop will look at posted_
+  std::vector<std::coroutine_handle<>> ready_, resuming_;
+  std::array<epoll_event, 128> events_;
+  int events_at_ = 0, events_count_ = 0;
+  Timers timers_;
+  TimePoint next_tick_{};
+  std::list<Stream*> limited_;  // streams with a deadline
   std::list<std::weak_ptr<std::function<void()>>> tick_callbacks_;
+  std::list<std::coroutine_handle<>> roots_;
   bool stopping_ = false;
 };
 
-// A thing to wait for on one loop: wait() returns true when notified, false at the deadline. One waiter at a
-// time.
+// A thing to wait for on one loop: co_await wait() gives true when notified, false at the deadline. One
+// waiter at a time.
 class Event {
  public:
-  explicit Event(Loop& loop) : timer_(loop.io()) {}
-  Task<bool> wait(TimePoint deadline);
+  explicit Event(Loop& loop) : loop_(loop) {}
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  class Wait {
+   public:
+    Wait(Event& event, TimePoint deadline) : event_(event), deadline_(deadline) {}
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+    ~Wait() {
+      if (waiting_) event_.stop_waiting();
+    }
+    bool await_ready() const noexcept { return event_.notified_; }
+    void await_suspend(std::coroutine_handle<> waiter);
+    bool await_resume() noexcept {
+      waiting_ = false;
+      return std::exchange(event_.notified_, false);
+    }
+
+   private:
+    Event& event_;
+    TimePoint deadline_;
+    bool waiting_ = false;
+  };
+  Wait wait(TimePoint deadline) { return {*this, deadline}; }
   void notify();
 
  private:
-  asio::steady_timer timer_;
+  friend class Loop;
+  void stop_waiting();
+  void wake();
+
+  Loop& loop_;
+  std::coroutine_handle<> waiter_;
+  std::optional<Loop::Timers::iterator> timer_;
   bool notified_ = false;
 };
 

@@ -1,22 +1,20 @@
 #include "async/stream.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <asio/experimental/deferred.hpp>
-#include <asio/experimental/parallel_group.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 namespace decan::async {
 namespace {
+
+constexpr uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 constexpr int kDeadAfterMs = 10'000;
 
@@ -30,17 +28,15 @@ void set_tcp_options(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
-// The same for one that owes an acknowledgement. To the kernel a peer that does not read for so long is dead
-// too.
-void set_user_timeout(int fd, int milliseconds) {
-  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
-}
-
 std::string tls_error() {
   char text[256] = "unknown TLS error";
   if (const unsigned long code = ERR_get_error(); code != 0) ERR_error_string_n(code, text, sizeof text);
   ERR_clear_error();
   return text;
+}
+
+bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
 }
 
 }  // namespace
@@ -49,62 +45,18 @@ void Stream::TlsDeleter::operator()(ssl_st* tls) const {
   SSL_free(tls);
 }
 
-Stream::Stream(Loop& loop, Socket socket) : loop_(loop), socket_(std::move(socket)) {
-  std::error_code ignored;
-  socket_.native_non_blocking(true, ignored);
+Stream::Stream(Loop& loop, int fd) : loop_(loop), fd_(fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (getsockname(socket_.native_handle(), reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
-      address.ss_family != AF_UNIX) {
-    set_tcp_options(socket_.native_handle());
-  }
-  position_ = loop_.streams_.insert(loop_.streams_.end(), this);
+  if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.ss_family != AF_UNIX)
+    set_tcp_options(fd_);
+  // What has arrived already is told as the first event.
+  if (!loop_.watch(fd_, this, kReadEvents)) close();
 }
 
 Stream::~Stream() {
+  set_deadline(kNoDeadline);
   close();
-  loop_.streams_.erase(position_);
-}
-
-Task<Result<std::unique_ptr<Stream>>> Stream::connect(Loop& loop, std::string host, uint16_t port,
-                                                      TimePoint deadline) {
-  using Endpoint = asio::generic::stream_protocol::endpoint;
-  std::vector<Endpoint> endpoints;
-  std::error_code error;
-  if (host.starts_with('/')) {
-    const std::string path = host + "/.s.PGSQL." + std::to_string(port);
-    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-      co_return fail(sqlstate::kConnectionFailure, "Unix socket path \"" + path + "\" is too long");
-    }
-    endpoints.emplace_back(asio::local::stream_protocol::endpoint(path));
-  } else {
-    if (const auto address = asio::ip::make_address(host, error);
-        !error) {  // else a name: asked in a thread of its own
-      endpoints.emplace_back(asio::ip::tcp::endpoint(address, port));
-    } else {
-      asio::ip::tcp::resolver resolver(loop.io());
-      const auto found = co_await resolver.async_resolve(host, std::to_string(port),
-                                                         asio::redirect_error(asio::use_awaitable, error));
-      for (const auto& entry : found) endpoints.emplace_back(entry.endpoint());
-    }
-  }
-  for (const Endpoint& endpoint : endpoints) {
-    Socket socket(loop.io());
-    socket.open(endpoint.protocol(), error);
-    if (error) continue;
-    auto stream = std::make_unique<Stream>(loop, std::move(socket));
-    stream->set_deadline(deadline);
-    co_await stream->socket_.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
-    if (!error) {
-      stream->set_deadline(kNoDeadline);
-      stream->set_may_stall(false);
-      co_return stream;
-    }
-    if (stream->timed_out_) break;
-  }
-  co_return fail(sqlstate::kConnectionFailure,
-                 "could not connect to storage unit at " + host + ":" + std::to_string(port),
-                 error ? error.message() : "no address found");
 }
 
 Error Stream::closed_error(std::string_view what) const {
@@ -112,49 +64,143 @@ Error Stream::closed_error(std::string_view what) const {
   return Error{std::string(sqlstate::kConnectionFailure), "connection lost", std::string(what)};
 }
 
-Task<Result<size_t>> Stream::read_some(char* data, size_t bytes) {
-  if (tls_) co_return co_await tls_read(data, bytes);
-  if (timed_out_) co_return fail(closed_error("deadline"));
-  std::error_code error;
-  const size_t n = co_await socket_.async_receive(asio::buffer(data, bytes), 0,
-                                                  asio::redirect_error(asio::use_awaitable, error));
-  if (error == asio::error::eof) co_return size_t{0};
-  if (error) co_return fail(closed_error(error.message()));
-  co_return n;
+// --- waiting ---
+
+std::unexpected<Error> Stream::Wait::failure() const {
+  return fail(stream_.closed_error(error_ != 0 ? std::strerror(error_) : "closed"));
 }
 
-Task<Status> Stream::wait_readable() {
-  if (tls_ && SSL_pending(tls_.get()) > 0) co_return Status{};
-  co_return co_await wait(Socket::wait_read);
+bool Stream::attempt(Wait& wait) {
+  if (timed_out_ || fd_ < 0) [[unlikely]] {
+    wait.outcome_ = timed_out_ ? Outcome::kTimedOut : Outcome::kFailed;
+    return true;
+  }
+  if (wait.data_ != nullptr) return tls_ ? attempt_tls_read(wait) : attempt_read(wait);
+  if ((wait.events_ & EPOLLIN) != 0 && readable_) wait.outcome_ = Outcome::kReady;
+  return wait.outcome_ != Outcome::kNone;
 }
 
-Task<Status> Stream::wait(Socket::wait_type what) {
-  if (timed_out_) co_return fail(closed_error("deadline"));
-  std::error_code error;
-  co_await socket_.async_wait(what, asio::redirect_error(asio::use_awaitable, error));
-  if (error) co_return fail(closed_error(error.message()));
-  co_return Status{};
+bool Stream::attempt_read(Wait& wait) {
+  if (!readable_) return false;
+  ssize_t n = 0;
+  do {
+    n = ::recv(fd_, wait.data_, wait.bytes_, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) [[likely]] {
+    // Less than asked for: the kernel has no more, and tells when it has again.
+    readable_ = static_cast<size_t>(n) == wait.bytes_ || hung_up_;
+    wait.bytes_ = static_cast<size_t>(n);
+    wait.outcome_ = Outcome::kReady;
+    return true;
+  }
+  if (n < 0 && would_block(errno)) {
+    readable_ = false;
+    return false;
+  }
+  wait.outcome_ = n == 0 ? Outcome::kClosed : Outcome::kFailed;
+  wait.error_ = n == 0 ? 0 : errno;
+  return true;
 }
 
-void Stream::set_may_stall(bool may_stall) {
-  set_user_timeout(socket_.native_handle(), may_stall ? 0 : kDeadAfterMs);
+bool Stream::attempt_tls_read(Wait& wait) {
+  if (!readable_ && SSL_has_pending(tls_.get()) == 0) return false;
+  ERR_clear_error();
+  errno = 0;
+  const int n = SSL_read(tls_.get(), wait.data_, static_cast<int>(std::min<size_t>(wait.bytes_, 1u << 20)));
+  if (n > 0) {
+    wait.bytes_ = static_cast<size_t>(n);
+    wait.outcome_ = Outcome::kReady;
+    return true;
+  }
+  const int system_error = errno;
+  switch (SSL_get_error(tls_.get(), n)) {
+    case SSL_ERROR_WANT_READ:
+      readable_ = false;
+      wait.events_ = EPOLLIN;
+      return false;
+    case SSL_ERROR_WANT_WRITE:
+      wait.events_ = EPOLLOUT;
+      return false;
+    case SSL_ERROR_ZERO_RETURN:
+      wait.outcome_ = Outcome::kClosed;
+      return true;
+    case SSL_ERROR_SYSCALL:
+      wait.outcome_ = system_error == 0 ? Outcome::kClosed : Outcome::kFailed;
+      wait.error_ = system_error;
+      return true;
+    default:
+      ERR_clear_error();
+      wait.outcome_ = Outcome::kFailed;
+      wait.error_ = EPROTO;
+      return true;
+  }
 }
 
-Task<Status> Stream::wait_either() {
-  if (tls_ && SSL_pending(tls_.get()) > 0) co_return Status{};
-  if (timed_out_) co_return fail(closed_error("deadline"));
-  // The one that comes second is cancelled; its error says nothing.
-  const auto [order, readable, writable] =
-      co_await asio::experimental::make_parallel_group(
-          socket_.async_wait(Socket::wait_read, asio::experimental::deferred),
-          socket_.async_wait(Socket::wait_write, asio::experimental::deferred))
-          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
-  const std::error_code error = order[0] == 0 ? readable : writable;
-  if (error) co_return fail(closed_error(error.message()));
-  co_return Status{};
+void Stream::enlist(Wait* wait) {
+  if ((wait->events_ & EPOLLIN) != 0) reader_ = wait;
+  if ((wait->events_ & EPOLLOUT) != 0) {
+    writer_ = wait;
+    loop_.change(fd_, this, kReadEvents | EPOLLOUT);
+  }
 }
+
+void Stream::drop(const Wait* wait) {
+  if (reader_ == wait) reader_ = nullptr;
+  if (writer_ == wait) writer_ = nullptr;
+}
+
+void Stream::on_ready(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
+  if (Wait* const writer = writer_; writer != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+    drop(writer);
+    loop_.change(fd_, this, kReadEvents);
+    // Not resumed here, since the reader below might end the stream. A TLS read that had to write tries
+    // again; everybody else writes by himself.
+    if (writer->data_ == nullptr)
+      finish(writer, Outcome::kReady);
+    else if (attempt(*writer))
+      finish(writer, writer->outcome_);
+    else
+      enlist(writer);
+  }
+  Wait* const reader = reader_;
+  if (reader == nullptr) return;
+  const bool ended = attempt(*reader);
+  drop(reader);
+  if (!ended) return enlist(reader);
+  reader->registered_ = false;
+  reader->waiter_.resume();
+}
+
+// For ends that come from inside the program: whoever waits hears of it when the loop comes round.
+void Stream::finish(Wait* wait, Outcome outcome) {
+  if (wait == nullptr) return;
+  wait->outcome_ = outcome;
+  wait->registered_ = false;
+  drop(wait);
+  loop_.resume_soon(wait->waiter_);
+}
+
+void Stream::set_deadline(TimePoint deadline) {
+  if (deadline_ != kNoDeadline && deadline == kNoDeadline) loop_.limited_.erase(limited_);
+  if (deadline_ == kNoDeadline && deadline != kNoDeadline)
+    limited_ = loop_.limited_.insert(loop_.limited_.end(), this);
+  deadline_ = deadline;
+  timed_out_ = false;
+}
+
+void Stream::check_deadline(TimePoint now) {
+  if (now < deadline_ || timed_out_) return;
+  timed_out_ = true;
+  finish(reader_, Outcome::kTimedOut);
+  finish(writer_, Outcome::kTimedOut);
+}
+
+// --- writing ---
 
 Result<size_t> Stream::try_write(std::string_view data) {
+  if (fd_ < 0) return fail(closed_error("closed"));
   size_t done = 0;
   while (done < data.size()) {
     if (tls_) {
@@ -169,11 +215,10 @@ Result<size_t> Stream::try_write(std::string_view data) {
       done += static_cast<size_t>(n);
       continue;
     }
-    const ssize_t n =
-        ::send(socket_.native_handle(), data.data() + done, data.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = ::send(fd_, data.data() + done, data.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return done;
+      if (would_block(errno)) return done;
       return fail(closed_error(std::strerror(errno)));
     }
     done += static_cast<size_t>(n);
@@ -187,59 +232,50 @@ Task<Status> Stream::write(std::string_view data) {
     if (!taken) co_return fail(taken.error());
     data.remove_prefix(*taken);
     if (data.empty()) co_return Status{};
-    if (const auto ready = co_await wait(Socket::wait_write); !ready) co_return ready;
+    if (const auto ready = co_await wait(EPOLLOUT); !ready) co_return ready;
   }
+}
+
+void Stream::set_may_stall(bool may_stall) {
+  // To the kernel a peer that does not read for so long is dead too.
+  const int milliseconds = may_stall ? 0 : kDeadAfterMs;
+  setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
 void Stream::close() {
-  std::error_code ignored;
-  if (socket_.is_open()) {
-    if (tls_) SSL_shutdown(tls_.get());
-    socket_.close(ignored);
-  }
+  if (fd_ < 0) return;
+  if (tls_) SSL_shutdown(tls_.get());
+  loop_.forget(this);
+  ::close(std::exchange(fd_, -1));
+  finish(reader_, Outcome::kFailed);
+  finish(writer_, Outcome::kFailed);
 }
 
 bool Stream::can_read() {
-  if (!socket_.is_open() || (tls_ && SSL_has_pending(tls_.get()) == 1)) return true;
+  if (fd_ < 0 || (tls_ && SSL_has_pending(tls_.get()) == 1)) return true;
   char byte = 0;
-  const ssize_t n = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+  const ssize_t n = ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n >= 0 || !would_block(errno);
 }
 
-void Stream::check_deadline(TimePoint now) {
-  if (now >= deadline_ && !timed_out_) {
-    timed_out_ = true;
-    std::error_code ignored;
-    socket_.cancel(ignored);
-  }
-}
+// --- TLS ---
 
 Task<Status> Stream::tls_wait(int result) {
   switch (SSL_get_error(tls_.get(), result)) {
     case SSL_ERROR_WANT_READ:
-      co_return co_await wait(Socket::wait_read);
+      readable_ = false;
+      co_return co_await wait(EPOLLIN);
     case SSL_ERROR_WANT_WRITE:
-      co_return co_await wait(Socket::wait_write);
+      co_return co_await wait(EPOLLOUT);
     default:
       co_return fail(closed_error(tls_error()));
-  }
-}
-
-Task<Result<size_t>> Stream::tls_read(char* data, size_t bytes) {
-  while (true) {
-    ERR_clear_error();
-    const int n = SSL_read(tls_.get(), data, static_cast<int>(std::min<size_t>(bytes, 1u << 20)));
-    if (n > 0) co_return static_cast<size_t>(n);
-    const int why = SSL_get_error(tls_.get(), n);
-    if (why == SSL_ERROR_ZERO_RETURN || (why == SSL_ERROR_SYSCALL && errno == 0)) co_return size_t{0};
-    if (const auto waited = co_await tls_wait(n); !waited) co_return fail(waited.error());
   }
 }
 
 Task<Status> Stream::handshake() {
   SSL_set_mode(tls_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                SSL_MODE_RELEASE_BUFFERS);
-  SSL_set_fd(tls_.get(), socket_.native_handle());
+  SSL_set_fd(tls_.get(), fd_);
   while (true) {
     ERR_clear_error();
     const int n = SSL_do_handshake(tls_.get());
@@ -254,6 +290,7 @@ Task<Status> Stream::handshake() {
 Task<Status> Stream::handshake_server(ssl_ctx_st* context) {
   tls_.reset(SSL_new(context));
   SSL_set_accept_state(tls_.get());
+  readable_ = true;  // the peer's first flight may have been told already
   co_return co_await handshake();
 }
 
@@ -264,24 +301,37 @@ Task<Status> Stream::handshake_client(ssl_ctx_st* context, std::string server_na
   co_return co_await handshake();
 }
 
+// --- the peer ---
+
+namespace {
+
+std::optional<sockaddr_storage> peer_of(int fd) {
+  sockaddr_storage address{};
+  socklen_t bytes = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0) return std::nullopt;
+  return address;
+}
+
+}  // namespace
+
 std::string Stream::peer_address() const {
-  std::error_code error;
-  const auto endpoint = socket_.remote_endpoint(error);
-  if (error || endpoint.protocol().family() == AF_UNIX) return {};
-  asio::ip::tcp::endpoint tcp;
-  tcp.resize(endpoint.size());
-  std::memcpy(tcp.data(), endpoint.data(), endpoint.size());
-  return tcp.address().to_string();
+  const auto peer = peer_of(fd_);
+  if (!peer) return {};
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer->ss_family == AF_INET) {
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(*peer).sin_addr, text, sizeof text);
+  } else if (peer->ss_family == AF_INET6) {
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(*peer).sin6_addr, text, sizeof text);
+  }
+  return text;
 }
 
 uint16_t Stream::peer_port() const {
-  std::error_code error;
-  const auto endpoint = socket_.remote_endpoint(error);
-  if (error || endpoint.protocol().family() == AF_UNIX) return 0;
-  asio::ip::tcp::endpoint tcp;
-  tcp.resize(endpoint.size());
-  std::memcpy(tcp.data(), endpoint.data(), endpoint.size());
-  return tcp.port();
+  const auto peer = peer_of(fd_);
+  if (!peer) return 0;
+  if (peer->ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(*peer).sin_port);
+  if (peer->ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(*peer).sin6_port);
+  return 0;
 }
 
 }  // namespace decan::async

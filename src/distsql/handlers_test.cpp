@@ -19,7 +19,7 @@ class FakeRunner final : public placement::UnitRunner {
  public:
   std::vector<KnownTable> tables;
 
-  asio::awaitable<Result<placement::TextRows>> run(UnitId, std::string sql) override {
+  async::Task<Result<placement::TextRows>> run(UnitId, std::string sql) override {
     placement::TextRows rows;
     const std::string mark = "to_regclass('";
     const size_t at = sql.find(mark);
@@ -38,11 +38,10 @@ class FakeRunner final : public placement::UnitRunner {
     }
     co_return rows;
   }
-  asio::awaitable<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId>,
-                                                                    std::string) override {
+  async::Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId>, std::string) override {
     co_return fail("XX999", "placement was asked");
   }
-  asio::awaitable<Result<uint64_t>> copy_between(UnitId, std::string, UnitId, std::string) override {
+  async::Task<Result<uint64_t>> copy_between(UnitId, std::string, UnitId, std::string) override {
     co_return fail("XX999", "placement was asked");
   }
   std::vector<UnitId> units() const override { return {UnitId{0}, UnitId{1}}; }

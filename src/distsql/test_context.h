@@ -2,10 +2,6 @@
 // knows tables.
 #pragma once
 
-#include <asio/co_spawn.hpp>
-#include <asio/io_context.hpp>
-#include <asio/use_future.hpp>
-
 #include <map>
 #include <memory>
 #include <string>
@@ -119,18 +115,10 @@ class TestContext : public AdminContext {
   placement::UnitRunner& runner_;
 };
 
-template <class T>
-T wait(async::Task<T> task) {
-  asio::io_context io;
-  auto future = asio::co_spawn(io, std::move(task), asio::use_future);
-  io.run();
-  return future.get();
-}
-
 inline Result<AdminResult> run(AdminContext& context, std::string_view sql) {
   auto statement = parse(sql, nullptr);
   if (!statement) return std::unexpected(statement.error());
-  return wait(execute(context, std::move(*statement)));
+  return async::run_now(execute(context, std::move(*statement)));
 }
 
 // "a|b\nc|d", without the columns' names.

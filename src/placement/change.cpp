@@ -50,45 +50,45 @@ Change::Change(UnitRunner& runner) : runner_(runner), home_(runner.home()), unit
   }
 }
 
-asio::awaitable<Result<TextRows>> Change::on_home(std::string sql) {
+async::Task<Result<TextRows>> Change::on_home(std::string sql) {
   co_return co_await runner_.run(home_, std::move(sql));
 }
 
-asio::awaitable<Status> Change::on(UnitId unit, std::string sql) {
+async::Task<Status> Change::on(UnitId unit, std::string sql) {
   auto done = co_await runner_.run(unit, std::move(sql));
   if (!done) co_return fail(std::move(done.error()));
   co_return Status{};
 }
 
-asio::awaitable<Status> Change::on_all(std::string sql) {
+async::Task<Status> Change::on_all(std::string sql) {
   auto done = co_await runner_.run_all(units_, std::move(sql));
   if (!done) co_return fail(std::move(done.error()));
   co_return Status{};
 }
 
-asio::awaitable<Status> Change::on_others(std::string sql) {
+async::Task<Status> Change::on_others(std::string sql) {
   if (others_.empty()) co_return Status{};
   auto done = co_await runner_.run_all(others_, std::move(sql));
   if (!done) co_return fail(std::move(done.error()));
   co_return Status{};
 }
 
-asio::awaitable<Status> Change::execute(UnitId unit, std::vector<std::string> statements) {
+async::Task<Status> Change::execute(UnitId unit, std::vector<std::string> statements) {
   if (statements.empty()) co_return Status{};
   co_return co_await on(unit, "SELECT decan.run(" + text_array(statements) + ")");
 }
 
-asio::awaitable<Status> Change::execute_on_others(std::vector<std::string> statements) {
+async::Task<Status> Change::execute_on_others(std::vector<std::string> statements) {
   if (statements.empty()) co_return Status{};
   co_return co_await on_others("SELECT decan.run(" + text_array(statements) + ")");
 }
 
-asio::awaitable<Status> Change::execute_on_all(std::vector<std::string> statements) {
+async::Task<Status> Change::execute_on_all(std::vector<std::string> statements) {
   if (statements.empty()) co_return Status{};
   co_return co_await on_all("SELECT decan.run(" + text_array(statements) + ")");
 }
 
-asio::awaitable<Result<Description>> Change::describe(std::string table) {
+async::Task<Result<Description>> Change::describe(std::string table) {
   if (auto locked = co_await on(home_, "SELECT decan.lock_placement()"); !locked)
     co_return fail(locked.error());
   const std::string as_given = quote_literal(table) + "::pg_catalog.regclass";
@@ -111,7 +111,7 @@ asio::awaitable<Result<Description>> Change::describe(std::string table) {
   co_return out;
 }
 
-asio::awaitable<Result<Definition>> Change::definition(std::string relation, std::string partition_by) {
+async::Task<Result<Definition>> Change::definition(std::string relation, std::string partition_by) {
   auto rows = co_await on_home("SELECT phase, statement FROM decan.table_statements(" +
                                quote_literal(relation) + ", " + quote_literal(partition_by) + ")");
   if (!rows) co_return fail(rows.error());
@@ -129,7 +129,7 @@ asio::awaitable<Result<Definition>> Change::definition(std::string relation, std
   co_return out;
 }
 
-asio::awaitable<Status> Change::begin(std::string owner) {
+async::Task<Status> Change::begin(std::string owner) {
   std::string read = "SELECT decan.caller(), pg_catalog.current_setting('role')";
   for (const auto& [name, unused] : kCopySettings)
     read += ", pg_catalog.current_setting('" + std::string(name) + "')";
@@ -170,7 +170,7 @@ asio::awaitable<Status> Change::begin(std::string owner) {
 }
 
 // A unit that was ahead of home (it was restored, or attached) pulls all the others up.
-asio::awaitable<Status> Change::align_epochs(std::vector<std::string> epochs) {
+async::Task<Status> Change::align_epochs(std::vector<std::string> epochs) {
   const auto longer = [](const std::string& a, const std::string& b) {
     return a.size() != b.size() ? a.size() < b.size() : a < b;
   };
@@ -179,7 +179,7 @@ asio::awaitable<Status> Change::align_epochs(std::vector<std::string> epochs) {
   co_return co_await on_all("SELECT decan.set_epoch(" + greatest + ")");
 }
 
-asio::awaitable<Status> Change::end() {
+async::Task<Status> Change::end() {
   if (auto done = co_await on_all("SELECT decan.end_change()"); !done) co_return done;
   co_return co_await on_all(restore_);
 }

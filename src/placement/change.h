@@ -6,8 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <asio/awaitable.hpp>
-
+#include "async/task.h"
 #include "base/error.h"
 #include "placement/unit_runner.h"
 
@@ -38,26 +37,26 @@ class Change {
   const std::vector<UnitId>& units() const { return units_; }
   const std::vector<UnitId>& others() const { return others_; }  // all but home
 
-  asio::awaitable<Result<TextRows>> on_home(std::string sql);
-  asio::awaitable<Status> on(UnitId unit, std::string sql);
-  asio::awaitable<Status> on_all(std::string sql);
-  asio::awaitable<Status> on_others(std::string sql);
+  async::Task<Result<TextRows>> on_home(std::string sql);
+  async::Task<Status> on(UnitId unit, std::string sql);
+  async::Task<Status> on_all(std::string sql);
+  async::Task<Status> on_others(std::string sql);
   // Runs statements on a unit with a fixed search_path; nothing when there are none.
-  asio::awaitable<Status> execute(UnitId unit, std::vector<std::string> statements);
-  asio::awaitable<Status> execute_on_others(std::vector<std::string> statements);
-  asio::awaitable<Status> execute_on_all(std::vector<std::string> statements);
+  async::Task<Status> execute(UnitId unit, std::vector<std::string> statements);
+  async::Task<Status> execute_on_others(std::vector<std::string> statements);
+  async::Task<Status> execute_on_all(std::vector<std::string> statements);
 
   // Checks the name and the ownership, and locks the table against everybody.
-  asio::awaitable<Result<Description>> describe(std::string table);
-  asio::awaitable<Result<Definition>> definition(std::string relation, std::string partition_by);
+  async::Task<Result<Description>> describe(std::string table);
+  async::Task<Result<Definition>> definition(std::string relation, std::string partition_by);
   // Takes the owner's role and settings under which values keep their text, and opens the change on every
   // unit.
-  asio::awaitable<Status> begin(std::string owner);
+  async::Task<Status> begin(std::string owner);
   // Closes the change: epochs of all units are made equal, role and settings given back.
-  asio::awaitable<Status> end();
+  async::Task<Status> end();
 
  private:
-  asio::awaitable<Status> align_epochs(std::vector<std::string> epochs);
+  async::Task<Status> align_epochs(std::vector<std::string> epochs);
 
   UnitRunner& runner_;
   UnitId home_;

@@ -10,7 +10,7 @@
 namespace decan::placement {
 namespace {
 
-using asio::awaitable;
+using async::Task;
 using catalog::Algorithm;
 
 std::string_view algorithm_name(Algorithm algorithm) {
@@ -60,7 +60,7 @@ std::string oid_array(const std::vector<Oid>& types) {
   return out + "}'::pg_catalog.oid[]";
 }
 
-awaitable<Result<std::vector<Oid>>> read_key_types(Change& change, const Sharding& sharding) {
+Task<Result<std::vector<Oid>>> read_key_types(Change& change, const Sharding& sharding) {
   const auto& options = sharding.options;
   auto rows = co_await change.on_home(
       "SELECT a.atttypid, pg_catalog.format_type(a.atttypid, NULL), k.name FROM pg_catalog.unnest(" +
@@ -85,7 +85,7 @@ awaitable<Result<std::vector<Oid>>> read_key_types(Change& change, const Shardin
 }
 
 // The group of an existing table, which must fit.
-awaitable<Status> join_table(Change& change, Sharding& sharding) {
+Task<Status> join_table(Change& change, Sharding& sharding) {
   const ShardOptions& options = sharding.options;
   auto rows = co_await change.on_home(
       "SELECT r.group_id, g.algorithm, g.key_types = " + oid_array(sharding.key_types) +
@@ -115,7 +115,7 @@ awaitable<Status> join_table(Change& change, Sharding& sharding) {
 }
 
 // A group that any table of the same key may join, when there is one.
-awaitable<Status> join_any(Change& change, Sharding& sharding) {
+Task<Status> join_any(Change& change, Sharding& sharding) {
   auto rows = co_await change.on_home(
       "SELECT g.id FROM decan.shard_group g WHERE g.implicit AND g.algorithm = 'hash' AND g.key_types = " +
       oid_array(sharding.key_types) +
@@ -131,7 +131,7 @@ bool may_share(const ShardOptions& options) {
 }
 
 // Bounds in one spelling, with their binary form, as the home unit reads them under the caller's settings.
-awaitable<Status> canonical_bounds(Change& change, Sharding& sharding) {
+Task<Status> canonical_bounds(Change& change, Sharding& sharding) {
   std::vector<std::string> texts;
   std::vector<Oid> types;
   std::vector<std::pair<std::string*, std::optional<std::string>*>>
@@ -176,7 +176,7 @@ awaitable<Status> canonical_bounds(Change& change, Sharding& sharding) {
 }
 
 // Everything that can be refused is refused here, before anything is changed.
-awaitable<Status> prepare(Change& change, Sharding& sharding) {
+Task<Status> prepare(Change& change, Sharding& sharding) {
   const ShardOptions& options = sharding.options;
   const std::string relation = quote_literal(sharding.table.relation);
   const std::string arguments = relation + ", " + text_array(options.key_columns) + ", '" +
@@ -211,7 +211,7 @@ awaitable<Status> prepare(Change& change, Sharding& sharding) {
   co_return co_await canonical_bounds(change, sharding);
 }
 
-awaitable<Result<std::string>> present_values(Change& change, std::string relation) {
+Task<Result<std::string>> present_values(Change& change, std::string relation) {
   auto rows = co_await change.on_home(
       "SELECT coalesce(pg_catalog.jsonb_object_agg(col, next_value), '{}')::pg_catalog.text FROM "
       "decan.sequence_state(" +
@@ -222,8 +222,8 @@ awaitable<Result<std::string>> present_values(Change& change, std::string relati
 
 // The partitioned table with its leaves on every unit. Where rows wait to be spread, and for ranges and lists
 // (whose overlaps only show when they meet), home first makes all leaves.
-awaitable<Status> make_partitioned(Change& change, const Sharding& sharding, Definition definition,
-                                   bool all_leaves_on_home) {
+Task<Status> make_partitioned(Change& change, const Sharding& sharding, Definition definition,
+                              bool all_leaves_on_home) {
   std::vector<std::string> elsewhere = definition.sequence;
   elsewhere.insert(elsewhere.end(), definition.table.begin(), definition.table.end());
   if (auto done = co_await change.execute_on_others(std::move(elsewhere)); !done) co_return done;
@@ -263,7 +263,7 @@ awaitable<Status> make_partitioned(Change& change, const Sharding& sharding, Def
 }
 
 // Leaves of one unit, as they lie on home for now.
-awaitable<Result<std::vector<std::string>>> leaves_of(Change& change, const Sharding& sharding, UnitId unit) {
+Task<Result<std::vector<std::string>>> leaves_of(Change& change, const Sharding& sharding, UnitId unit) {
   auto rows = co_await change.on_home(
       "SELECT bucket FROM decan.bucket WHERE group_id = " + std::to_string(sharding.group_id) +
       " AND unit = " + std::to_string(unit.value) + " ORDER BY bucket");
@@ -276,8 +276,8 @@ awaitable<Result<std::vector<std::string>>> leaves_of(Change& change, const Shar
 }
 
 // PostgreSQL itself puts every row into its leaf on home; whole leaves then travel to where they belong.
-awaitable<Result<uint64_t>> spread_rows(Change& change, UnitRunner& runner, const Sharding& sharding,
-                                        std::string old_table) {
+Task<Result<uint64_t>> spread_rows(Change& change, UnitRunner& runner, const Sharding& sharding,
+                                   std::string old_table) {
   const std::string& columns = sharding.table.column_list;
   const std::string& relation = sharding.table.relation;
   if (auto loaded = co_await change.on(change.home(), "INSERT INTO " + relation + " (" + columns +
@@ -303,7 +303,7 @@ awaitable<Result<uint64_t>> spread_rows(Change& change, UnitRunner& runner, cons
   co_return moved;
 }
 
-awaitable<Status> finish_sharded(Change& change, const Sharding& sharding, Definition definition) {
+Task<Status> finish_sharded(Change& change, const Sharding& sharding, Definition definition) {
   for (auto* statements : {&definition.index, &definition.foreign, &definition.finish}) {
     if (auto done = co_await change.execute_on_all(*statements); !done) co_return done;
   }
@@ -320,7 +320,7 @@ awaitable<Status> finish_sharded(Change& change, const Sharding& sharding, Defin
   co_return Status{};
 }
 
-awaitable<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sharding) {
+Task<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sharding) {
   const auto failed = [](const Status& status) { return fail(status.error()); };
   if (auto done = co_await prepare(change, sharding); !done) co_return failed(done);
   const std::string relation = sharding.table.relation;
@@ -372,7 +372,7 @@ awaitable<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sha
 
 // A home table's rows on a unit where the empty copy stands. FORCE ROW LEVEL SECURITY would hide rows from
 // the owner.
-awaitable<Status> copy_whole_table(Change& change, UnitRunner& runner, const Description& table, UnitId to) {
+Task<Status> copy_whole_table(Change& change, UnitRunner& runner, const Description& table, UnitId to) {
   const std::string target = table.relation + " (" + table.column_list + ")";
   const std::string source = table.column_list.empty() ? table.relation : target;
   auto copied =
@@ -382,7 +382,7 @@ awaitable<Status> copy_whole_table(Change& change, UnitRunner& runner, const Des
   co_return Status{};
 }
 
-awaitable<Status> broadcast(Change& change, UnitRunner& runner, Description table) {
+Task<Status> broadcast(Change& change, UnitRunner& runner, Description table) {
   const std::string relation = quote_literal(table.relation);
   if (auto done = co_await change.on(change.home(), "SELECT decan.check_broadcast(" + relation + ")"); !done)
     co_return done;
@@ -420,7 +420,7 @@ awaitable<Status> broadcast(Change& change, UnitRunner& runner, Description tabl
 
 // The next value of each sequence over all units: the greatest that any unit would give, of those that gave
 // one at all.
-awaitable<Result<std::string>> next_over_units(Change& change, UnitRunner& runner, std::string relation) {
+Task<Result<std::string>> next_over_units(Change& change, UnitRunner& runner, std::string relation) {
   std::vector<std::pair<std::string, uint64_t>> next;
   for (const UnitId unit : change.units()) {
     auto rows = co_await runner.run(unit, "SELECT col, greatest(next_value, 0), called OR " +
@@ -446,7 +446,7 @@ awaitable<Result<std::string>> next_over_units(Change& change, UnitRunner& runne
   co_return "pg_catalog.jsonb_object(" + text_array(names) + ", " + text_array(values) + ")";
 }
 
-awaitable<Status> gather_rows(Change& change, UnitRunner& runner, Description table, std::string old_table) {
+Task<Status> gather_rows(Change& change, UnitRunner& runner, Description table, std::string old_table) {
   const std::string& columns = table.column_list;
   if (auto done = co_await change.on(change.home(), "INSERT INTO " + table.relation + " (" + columns +
                                                         ") OVERRIDING SYSTEM VALUE SELECT " + columns +
@@ -469,7 +469,7 @@ awaitable<Status> gather_rows(Change& change, UnitRunner& runner, Description ta
   co_return Status{};
 }
 
-awaitable<Status> unshard(Change& change, UnitRunner& runner, Description table) {
+Task<Status> unshard(Change& change, UnitRunner& runner, Description table) {
   auto definition = co_await change.definition(table.relation, "");
   if (!definition) co_return fail(definition.error());
   auto next = co_await next_over_units(change, runner, table.relation);
@@ -491,7 +491,7 @@ awaitable<Status> unshard(Change& change, UnitRunner& runner, Description table)
                                "SELECT decan.restore_sequences(" + relation + ", " + *next + ")");
 }
 
-awaitable<Status> undistribute(Change& change, UnitRunner& runner, Description table) {
+Task<Status> undistribute(Change& change, UnitRunner& runner, Description table) {
   const std::string relation = quote_literal(table.relation);
   auto placed = co_await change.on_home("SELECT decan.check_undistribute(" + relation + ")");
   if (!placed) co_return fail(placed.error());
@@ -517,7 +517,7 @@ std::string table_name(std::string_view schema, std::string_view name) {
   return (schema.empty() ? std::string() : quote_ident(schema) + ".") + quote_ident(name);
 }
 
-awaitable<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options) {
+Task<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options) {
   if (auto valid = check_options(options); !valid) co_return fail(valid.error());
   Change change(runner);
   for (const UnitId unit : options.units) {
@@ -534,14 +534,14 @@ awaitable<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOpti
   co_return co_await shard(change, runner, std::move(sharding));
 }
 
-awaitable<Status> create_reference_table(UnitRunner& runner, std::string table) {
+Task<Status> create_reference_table(UnitRunner& runner, std::string table) {
   Change change(runner);
   auto described = co_await change.describe(std::move(table));
   if (!described) co_return fail(described.error());
   co_return co_await broadcast(change, runner, std::move(*described));
 }
 
-awaitable<Status> undistribute_table(UnitRunner& runner, std::string table) {
+Task<Status> undistribute_table(UnitRunner& runner, std::string table) {
   Change change(runner);
   auto described = co_await change.describe(std::move(table));
   if (!described) co_return fail(described.error());

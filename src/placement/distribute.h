@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <asio/awaitable.hpp>
-
+#include "async/task.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "catalog/snapshot.h"
@@ -55,9 +54,9 @@ std::string table_name(std::string_view schema, std::string_view name);
 
 // Errors: 0A000 where the table can not be sharded without losing something (says what), 42P01, 42703, 42501,
 // 22023, 55000.
-asio::awaitable<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options);
-asio::awaitable<Status> create_reference_table(UnitRunner& runner, std::string table);
+async::Task<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options);
+async::Task<Status> create_reference_table(UnitRunner& runner, std::string table);
 // Brings all rows back to the home unit and drops the table elsewhere.
-asio::awaitable<Status> undistribute_table(UnitRunner& runner, std::string table);
+async::Task<Status> undistribute_table(UnitRunner& runner, std::string table);
 
 }  // namespace decan::placement

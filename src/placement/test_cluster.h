@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <asio/io_context.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,10 +18,10 @@ namespace decan::placement {
 class LibpqRunner final : public UnitRunner {
  public:
   LibpqRunner(std::vector<testing::Connection> connections, UnitId home);
-  asio::awaitable<Result<TextRows>> run(UnitId unit, std::string sql) override;
-  asio::awaitable<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
-  asio::awaitable<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
-                                                 std::string copy_in) override;
+  async::Task<Result<TextRows>> run(UnitId unit, std::string sql) override;
+  async::Task<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
+  async::Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
+                                             std::string copy_in) override;
   std::vector<UnitId> units() const override;
   UnitId home() const override { return home_; }
   testing::Connection& on(UnitId unit) { return connections_[unit.value]; }

@@ -1,8 +1,5 @@
 #include "placement/test_cluster.h"
 
-#include <asio/co_spawn.hpp>
-#include <asio/use_future.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <regex>
@@ -15,14 +12,6 @@
 namespace decan::placement {
 namespace {
 
-template <class T>
-T wait(asio::awaitable<T> task) {
-  asio::io_context context;
-  auto future = asio::co_spawn(context, std::move(task), asio::use_future);
-  context.run();
-  return future.get();
-}
-
 TextRows to_text_rows(testing::Rows rows) {
   return TextRows{std::move(rows.columns), std::move(rows.rows), std::move(rows.tag)};
 }
@@ -32,7 +21,7 @@ TextRows to_text_rows(testing::Rows rows) {
 LibpqRunner::LibpqRunner(std::vector<testing::Connection> connections, UnitId home)
     : connections_(std::move(connections)), home_(home) {}
 
-asio::awaitable<Result<TextRows>> LibpqRunner::run(UnitId unit, std::string sql) {
+async::Task<Result<TextRows>> LibpqRunner::run(UnitId unit, std::string sql) {
   try {
     co_return to_text_rows(connections_.at(unit.value).exec(sql));
   } catch (const testing::SqlError& error) {
@@ -40,8 +29,7 @@ asio::awaitable<Result<TextRows>> LibpqRunner::run(UnitId unit, std::string sql)
   }
 }
 
-asio::awaitable<Result<std::vector<TextRows>>> LibpqRunner::run_all(std::vector<UnitId> units,
-                                                                    std::string sql) {
+async::Task<Result<std::vector<TextRows>>> LibpqRunner::run_all(std::vector<UnitId> units, std::string sql) {
   std::vector<TextRows> out;
   for (const UnitId unit : units) {
     auto rows = co_await run(unit, sql);
@@ -51,8 +39,8 @@ asio::awaitable<Result<std::vector<TextRows>>> LibpqRunner::run_all(std::vector<
   co_return out;
 }
 
-asio::awaitable<Result<uint64_t>> LibpqRunner::copy_between(UnitId from, std::string copy_out, UnitId to,
-                                                            std::string copy_in) {
+async::Task<Result<uint64_t>> LibpqRunner::copy_between(UnitId from, std::string copy_out, UnitId to,
+                                                        std::string copy_in) {
   try {
     const std::string data = connections_.at(from.value).copy_out(copy_out);
     const std::string tag = connections_.at(to.value).copy_in(copy_in, data);
@@ -131,9 +119,9 @@ namespace {
 
 // Commits on every unit, in two phases as a session does, or rolls back on every unit.
 template <class T>
-T in_transaction(LibpqRunner& runner, asio::awaitable<T> task) {
+T in_transaction(LibpqRunner& runner, async::Task<T> task) {
   for (const UnitId unit : runner.units()) runner.on(unit).exec("BEGIN");
-  auto result = wait(std::move(task));
+  auto result = async::run_now(std::move(task));
   for (const UnitId unit : runner.units())
     runner.on(unit).exec(result ? "PREPARE TRANSACTION 'placing'" : "ROLLBACK");
   for (const UnitId unit : runner.units()) {

@@ -8,8 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include <asio/awaitable.hpp>
-
+#include "async/task.h"
 #include "base/error.h"
 #include "base/ids.h"
 
@@ -26,14 +25,13 @@ class UnitRunner {
   virtual ~UnitRunner() = default;
   // Simple-protocol SQL on one unit, in the client's transaction, as the client's role. The first error
   // aborts the transaction.
-  virtual asio::awaitable<Result<TextRows>> run(UnitId unit, std::string sql) = 0;
+  virtual async::Task<Result<TextRows>> run(UnitId unit, std::string sql) = 0;
   // The same text on several units in parallel; results in the order of `units`.
-  virtual asio::awaitable<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units,
-                                                                 std::string sql) = 0;
+  virtual async::Task<Result<std::vector<TextRows>>> run_all(std::vector<UnitId> units, std::string sql) = 0;
   // Streams `copy_out` (COPY … TO STDOUT) of one unit into `copy_in` (COPY … FROM STDIN) of another; returns
   // rows. `from` and `to` may be the same unit only if the runner uses two connections: callers avoid it.
-  virtual asio::awaitable<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
-                                                         std::string copy_in) = 0;
+  virtual async::Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
+                                                     std::string copy_in) = 0;
   virtual std::vector<UnitId> units() const = 0;  // all units of the database
   virtual UnitId home() const = 0;
 };

@@ -3,13 +3,13 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <asio/ip/tcp.hpp>
-#include <asio/signal_set.hpp>
 
 #include <csignal>
 #include <set>
 #include <thread>
 
+#include "async/listener.h"
+#include "async/signals.h"
 #include "async/stream.h"
 #include "auth/scram.h"
 #include "base/log.h"
@@ -21,8 +21,6 @@
 
 namespace decan::session {
 namespace {
-
-using asio::ip::tcp;
 
 constexpr auto kResolveEvery = std::chrono::seconds(2);
 constexpr auto kOrphanAge = std::chrono::seconds(5);
@@ -70,67 +68,35 @@ class Server {
   explicit Server(Node& node) : node_(node) {}
 
   Status listen(const ListenAddress& address, bool http) {
-    std::error_code error;
-    auto acceptor = std::make_unique<tcp::acceptor>(loop().io());
-    const tcp::endpoint endpoint(asio::ip::make_address(address.address, error), address.port);
-    if (!error) acceptor->open(endpoint.protocol(), error);
-    if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor->bind(endpoint, error);
-    if (!error) acceptor->listen(1024, error);
-    if (error) {
-      return fail("58030", "can not listen on " + to_string(address) + ": " + error.message(), {},
+    auto listener = async::Listener::open(loop(), address.address, address.port, [this, http](int fd) {
+      if (http)
+        loop().spawn(serve_http(&node_, std::make_unique<async::Stream>(loop(), fd)));
+      else
+        hand_over(fd);
+    });
+    if (!listener) {
+      return fail("58030", "can not listen on " + to_string(address) + ": " + listener.error().message, {},
                   "Is another server using the port? Change compute.listen or compute.metrics_listen.");
     }
-    acceptors_.push_back(std::move(acceptor));
-    accept(*acceptors_.back(), http);
+    listeners_.push_back(std::move(*listener));
     return {};
   }
-  void close() {
-    std::error_code ignored;
-    for (const auto& acceptor : acceptors_) acceptor->close(ignored);
-  }
+  void close() { listeners_.clear(); }
 
  private:
   async::Loop& loop() { return node_.loops.front()->loop; }
 
-  void accept(tcp::acceptor& acceptor, bool http) {
-    acceptor.async_accept([this, &acceptor, http](std::error_code error, tcp::socket socket) {
-      if (error == asio::error::operation_aborted) return;
-      if (!error) {
-        if (http)
-          serve_scrape(std::move(socket));
-        else
-          hand_over(std::move(socket));
-      } else {
-        // Out of file descriptors: those who wait stay in the queue; do not spin.
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      }
-      accept(acceptor, http);
-    });
-  }
-
-  void serve_scrape(tcp::socket socket) {
-    const asio::generic::stream_protocol protocol(socket.local_endpoint().protocol());
-    async::Stream::Socket generic(loop().io(), protocol, socket.release());
-    loop().spawn(serve_http(&node_, std::make_unique<async::Stream>(loop(), std::move(generic))));
-  }
-
-  void hand_over(tcp::socket socket) {
-    std::error_code error;
-    const asio::generic::stream_protocol protocol(socket.local_endpoint(error).protocol());
-    const int fd = socket.release(error);
-    if (error) return;
+  void hand_over(int fd) {
     LoopContext* context = node_.loops[next_++ % node_.loops.size()].get();
-    context->loop.post([this, context, protocol, fd] {
-      async::Stream::Socket generic(context->loop.io(), protocol, fd);
-      auto session = std::make_shared<Session>(
-          node_, *context, std::make_unique<async::Stream>(context->loop, std::move(generic)));
+    context->loop.post([this, context, fd] {
+      auto session =
+          std::make_shared<Session>(node_, *context, std::make_unique<async::Stream>(context->loop, fd));
       context->loop.spawn(session->run(), [session] {});
     });
   }
 
   Node& node_;
-  std::vector<std::unique_ptr<tcp::acceptor>> acceptors_;
+  std::vector<std::unique_ptr<async::Listener>> listeners_;
   size_t next_ = 0;
 };
 
@@ -259,20 +225,12 @@ int run_compute(const ComputeOptions& options) {
     log::info("listening for scrapes", {{"address", to_string(listen)}});
   }
   async::Loop& first = node.loops.front()->loop;
-  asio::signal_set signals(first.io(), SIGTERM, SIGINT, SIGHUP);
-  std::function<void()> wait_for_signal = [&] {
-    signals.async_wait([&](std::error_code error, int signal) {
-      if (error) return;
-      if (signal == SIGHUP) {
-        reload(node);
-        wait_for_signal();
-        return;
-      }
-      shut_down(node, server);
-      first.spawn(finish(&node));
-    });
-  };
-  wait_for_signal();
+  const async::Signals signals(first, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal == SIGHUP) return reload(node);
+    if (node.shutting_down) return;
+    shut_down(node, server);
+    first.spawn(finish(&node));
+  });
   const auto watch = node.store->watch("units/", [&node](int64_t) { (void)node.reload_units(); });
   first.spawn(housekeeping(&node));
   first.spawn(watch_catalogs(&node));

@@ -1,7 +1,6 @@
 #include "session/node.h"
 
 #include <openssl/ssl.h>
-#include <asio/post.hpp>
 
 #include "auth/scram.h"
 #include "base/log.h"
@@ -218,7 +217,7 @@ Status Node::reload_units() {
 }
 
 void Node::run_blocking(std::function<void()> work) {
-  asio::post(blocking_, std::move(work));
+  blocking_.post(std::move(work));
 }
 
 backend::Identity Node::service_identity(std::string database) const {

@@ -2,8 +2,6 @@
 // the registry of sessions (for cancel, SHOW SESSIONS and KILL) and the login throttle.
 #pragma once
 
-#include <asio/thread_pool.hpp>
-
 #include <atomic>
 #include <deque>
 #include <map>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "async/loop.h"
+#include "async/worker.h"
 #include "backend/pool.h"
 #include "base/config.h"
 #include "catalog/snapshot.h"
@@ -152,7 +151,7 @@ struct Node {
   std::atomic<bool> show_sql{false};  // variable sql_show: log every statement's template and units
 
  private:
-  asio::thread_pool blocking_{1};
+  async::Worker blocking_;
   std::atomic<std::shared_ptr<const Config>> config_;
   std::atomic<backend::UnitsPtr> units_{std::make_shared<const backend::Units>()};
   std::atomic<UnitId> home_{};
