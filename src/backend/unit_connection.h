@@ -21,6 +21,7 @@
 #include "base/byte_buffer.h"
 #include "base/error.h"
 #include "base/ids.h"
+#include "base/text_map.h"
 #include "meta/topology.h"
 #include "wire/message.h"
 
@@ -39,6 +40,7 @@ struct UnitStatement {
   uint64_t id = 0;  // names the prepared statement on every connection of the loop
   std::string sql;
   std::vector<Oid> parameter_types;
+  TextMap client_text = {};  // from `sql` to the client's own text; empty when it is the same
   std::string name() const { return "decan_" + std::to_string(id); }
 };
 using UnitStatementPtr = std::shared_ptr<const UnitStatement>;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "catalog/hidden.h"
+#include "catalog/unit_objects.h"
 
 namespace decan::catalog {
 namespace {
@@ -22,9 +23,10 @@ enum Query : size_t {
   kRoutines,
   kDependencies,
   kSystemReaders,
+  kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 6, 4, 1};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 6, 4, 1, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -99,6 +101,13 @@ class Fields {
   bool ok_ = true;
 };
 
+// Of a sequence of names with numbers.
+uint64_t mixed(uint64_t hash, std::string_view name, uint64_t number) {
+  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ULL;
+  hash = (hash ^ std::hash<std::string_view>{}(name)) * kGolden;
+  return ((hash ^ (hash >> 32)) + number + 1) * kGolden;
+}
+
 // As quote_ident, but always with quotes: reserved words need no list.
 std::string quoted(std::string_view name) {
   std::string out = "\"";
@@ -128,9 +137,11 @@ class Builder {
       }
     }
     Status (Builder::* const steps[])() = {
-        &Builder::database,           &Builder::groups,   &Builder::buckets, &Builder::check_groups,
-        &Builder::relations,          &Builder::triggers, &Builder::columns, &Builder::indexes,
-        &Builder::foreign_key_copies, &Builder::routines, &Builder::hidden,  &Builder::broadcast_views};
+        &Builder::database,     &Builder::groups,    &Builder::buckets,
+        &Builder::check_groups, &Builder::relations, &Builder::triggers,
+        &Builder::columns,      &Builder::indexes,   &Builder::foreign_key_copies,
+        &Builder::routines,     &Builder::hidden,    &Builder::broadcast_views,
+        &Builder::types};
     for (const auto step : steps) {
       if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
     }
@@ -158,6 +169,7 @@ class Builder {
   Status routines();
   Status hidden();
   Status broadcast_views();
+  Status types();
 
   const CatalogRows& rows_;
   std::shared_ptr<Snapshot> out_;
@@ -345,6 +357,10 @@ Status Builder::columns() {
     if (!row.ok()) return malformed("pg_attribute");
     relation->columns.push_back(std::move(column));
   }
+  for (const auto& relation : relations_) {
+    for (const Column& column : relation->columns)
+      relation->columns_hash = mixed(relation->columns_hash, column.name, column.attnum);
+  }
   return {};
 }
 
@@ -448,6 +464,14 @@ Status Builder::broadcast_views() {
       changed = changed || all;
     }
   }
+  return {};
+}
+
+Status Builder::types() {
+  auto types = read_types(table(kTypes));
+  if (!types) return fail(std::move(types.error()));
+  out_->types = std::move(*types);
+  for (const UserType& type : out_->types) out_->types_hash = mixed(out_->types_hash, type.key, type.oid);
   return {};
 }
 

@@ -1,4 +1,5 @@
 #include "catalog/loader.h"
+#include "catalog/unit_objects.h"
 
 namespace decan::catalog {
 namespace {
@@ -110,7 +111,7 @@ SELECT DISTINCT r.ev_class
 }  // namespace
 
 std::string snapshot_query() {
-  return kQuery;
+  return kQuery + (";" + types_query());
 }
 
 }  // namespace decan::catalog

@@ -100,6 +100,18 @@ struct Relation {
   // How names made up by units are told in errors (catalog/error_names.h): a leaf's index ends in the key of
   // the parent's, a foreign key's copy begins with the first and belongs to the second.
   std::vector<std::pair<std::string, std::string>> index_keys, foreign_key_copies;
+  uint64_t columns_hash = 0;  // of names and numbers of `columns`: changes with them
+};
+
+enum class TypeKind : uint8_t { kPlain, kArray, kComposite, kRange, kMultirange, kDomain };
+
+// A type that is not built in, rows of tables included.
+struct UserType {
+  Oid oid = 0;
+  std::string key;  // the same on all units; an array's is made of its element's
+  TypeKind kind = TypeKind::kPlain;
+  Oid inner = 0;           // element, subtype, range of a multirange, base type of a domain
+  bool holds_ids = false;  // binary values hold type ids
 };
 
 // Stands for the table of a routine that runs SQL which only it knows.
@@ -121,6 +133,8 @@ class Snapshot {
   Oid database_oid = 0;
   bool database_c_ordered = false;  // the database's default collation orders as memcmp on UTF-8
   std::vector<std::unique_ptr<ShardGroup>> groups;
+  std::vector<UserType> types;  // of the home unit
+  uint64_t types_hash = 0;      // of their names and ids; 0 without any
 
   // `schema` empty: looks along `search_path` (already expanded: no "$user"; pg_catalog is searched first
   // unless listed). Returns nullptr for system relations and unknown names: they go to the home unit.

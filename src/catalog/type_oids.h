@@ -23,6 +23,9 @@ inline constexpr Oid kTime = 1083;
 inline constexpr Oid kTimestamp = 1114;
 inline constexpr Oid kTimestamptz = 1184;
 inline constexpr Oid kNumeric = 1700;
+inline constexpr Oid kRecord = 2249;
+inline constexpr Oid kAnyArray = 2277;
+inline constexpr Oid kRecordArray = 2287;
 inline constexpr Oid kUuid = 2950;
 
 }  // namespace decan::catalog::type

@@ -66,10 +66,15 @@ Status Relay::quick() {
         done = finished(Kind::kBind, Kind::kBind);
         break;
       case 'T':
-        if (hooks_.home_type || kind != Kind::kQuery) return {};
+        if (kind != Kind::kQuery && kind != Kind::kDescribePortal) return {};
+        if (translates()) {
+          forward = false;
+          done = describe(in.substr(0, bytes));
+        }
+        if (done && kind == Kind::kDescribePortal) expected.pop_front();
         break;
       case 'D':
-        if (kind != Kind::kQuery && kind != Kind::kExecute) return {};
+        if ((kind != Kind::kQuery && kind != Kind::kExecute) || !id_columns_.empty()) return {};
         outcome_.sent_rows |= visible;
         break;
       case 'C':
@@ -120,7 +125,7 @@ Task<Result<Relay::Step>> Relay::step() {
     pass_left_ -= n;
     co_return Step::kContinue;
   }
-  if (front.kind == Kind::kQuery || front.kind == Kind::kExecute) {
+  if (id_columns_.empty() && (front.kind == Kind::kQuery || front.kind == Kind::kExecute)) {
     if (const size_t n = plain_frames(in, front.kind == Kind::kQuery); n > 0) {
       if (front.visible) {
         outcome_.sent_rows = true;
@@ -139,7 +144,7 @@ Task<Result<Relay::Step>> Relay::step() {
   const size_t frame_bytes = wire::kHeaderBytes + (*header)->body_bytes;
   if (in.size() < frame_bytes) {
     const bool row = (*header)->type == 'D' || (*header)->type == 'd';
-    if (row && frame_bytes > kStreamAbove && front.visible &&
+    if (row && frame_bytes > kStreamAbove && front.visible && id_columns_.empty() &&
         (front.kind == Kind::kQuery || front.kind == Kind::kExecute)) {
       outcome_.sent_rows = true;
       pass_left_ = frame_bytes;
@@ -178,6 +183,7 @@ Status Relay::finished(Kind a, Kind b) {
   auto& expected = unit_.expected();
   const Kind kind = expected.front().kind;
   if (kind != a && kind != b) return unexpected('?');
+  id_columns_.columns.clear();
   if (kind == Kind::kQuery) return {};  // ends with ReadyForQuery only
   expected.pop_front();
   return {};
@@ -199,17 +205,15 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
     case '3':
       done = finished(Kind::kClose, Kind::kClose);
       break;
-    case 't':
     case 'T':
-    case 'n': {
-      forward = false;
-      const bool statement = kind == Kind::kDescribeStatement;
-      if (kind != Kind::kQuery && kind != Kind::kDescribePortal && !statement)
-        co_return unexpected(header.type);
-      if (auto told = co_await describe(header.type, frame, visible); !told) co_return fail(told.error());
-      if (header.type != 't' && kind != Kind::kQuery) unit_.expected().pop_front();
+    case 'n':
+      if (kind != Kind::kQuery && kind != Kind::kDescribePortal) co_return unexpected(header.type);
+      if (header.type == 'T' && translates()) {
+        forward = false;
+        done = describe(frame);
+      }
+      if (done && kind != Kind::kQuery) unit_.expected().pop_front();
       break;
-    }
     case 'C':
       outcome_.rows += count_of_tag(wire::decode_command_complete(body).value_or(""));
       if (visible) outcome_.sent_rows = true;
@@ -232,6 +236,11 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
     case 'D':
     case 'd':
       if (kind != Kind::kExecute && kind != Kind::kQuery) co_return unexpected(header.type);
+      if (header.type == 'D' && visible && !id_columns_.empty()) {
+        forward = false;
+        done = forward_row(frame);
+        if (done) done = co_await client_.relieve();
+      }
       break;
     case 'E':
       forward = false;
@@ -274,45 +283,50 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
   co_return Step::kContinue;
 }
 
-Task<Status> Relay::describe(char type, std::string_view frame, bool visible) {
-  if (!visible) co_return Status{};
-  const std::string_view body = frame.substr(wire::kHeaderBytes);
-  if (!hooks_.home_type || type == 'n') co_return co_await client_.forward(frame);
-  if (type == 't') {
-    auto types = wire::decode_parameter_description(body);
-    if (!types) co_return fail(types.error());
-    for (Oid& oid : *types) {
-      if (oid < kFirstUserOid) continue;
-      auto mapped = co_await hooks_.home_type(unit_.unit(), oid);
-      if (!mapped) co_return fail(mapped.error());
-      oid = *mapped;
-    }
-    client_.writer().parameter_description(*types);
-    co_return Status{};
+// A RowDescription, told in the home unit's ids. What it says of ids in values holds for the rows of a simple
+// query, and for those of the Execute that a hidden Describe goes ahead of.
+Status Relay::describe(std::string_view frame) {
+  const Expected& front = unit_.expected().front();
+  if (front.kind == Kind::kQuery && !front.visible) return {};
+  const bool rows_follow = front.kind == Kind::kQuery || !front.visible;
+  std::string hidden;
+  std::string& out = front.visible ? client_.out() : hidden;
+  const size_t start = out.size();
+  out += frame;
+  IdColumns columns;
+  auto mapped =
+      map_row_description(std::span(out).subspan(start + wire::kHeaderBytes), *hooks_.objects, columns);
+  if (!mapped) out.resize(start);
+  if (rows_follow) id_columns_ = std::move(columns);
+  return mapped;
+}
+
+Status Relay::forward_row(std::string_view frame) {
+  std::string& out = client_.out();
+  const size_t start = out.size();
+  out += frame;
+  auto mapped =
+      map_data_row(std::span(out).subspan(start + wire::kHeaderBytes), *hooks_.objects, id_columns_);
+  if (!mapped) {
+    out.resize(start);
+    mapped.error().retry = Retry::kNever;  // the description is with the client
+    return mapped;
   }
-  auto description = wire::decode_row_description(body);
-  if (!description) co_return fail(description.error());
-  for (auto& field : description->fields) {
-    field.table = 0;  // object ids of tables differ between units
-    field.attnum = 0;
-    if (field.type < kFirstUserOid) continue;
-    auto mapped = co_await hooks_.home_type(unit_.unit(), field.type);
-    if (!mapped) co_return fail(mapped.error());
-    field.type = *mapped;
-  }
-  client_.writer().row_description(*description);
-  co_return Status{};
+  outcome_.sent_rows = true;
+  return {};
 }
 
 // After an error the unit skips everything up to the next Sync, or to the end of the simple query.
 Status Relay::take_error(std::string_view body) {
   auto fields = wire::decode_error(body);
   if (!fields) return fail(fields.error());
+  id_columns_.columns.clear();
   auto& expected = unit_.expected();
   const bool extended = expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery;
   if (!outcome_.error) {
     outcome_.hidden_failed = !expected.front().visible;
     if (hooks_.logical_names) hooks_.logical_names(*fields);
+    if (expected.front().statement) tell_position(*fields, expected.front().statement->client_text);
     outcome_.error = std::move(*fields);
   }
   // A prepared statement whose result type changed under it stays unusable: the connection is not used again.

@@ -1,5 +1,6 @@
 // Carries a unit's replies to the client, untouched wherever possible, and checks each one against the queue
-// of replies that the unit owes. DataRow bytes are never decoded here. Anything unexpected breaks the unit
+// of replies that the unit owes. DataRow bytes are decoded only where a RowDescription said that their binary
+// values hold object ids; that one must come right before the rows. Anything unexpected breaks the unit
 // connection rather than risk giving a client another client's rows.
 #pragma once
 
@@ -10,15 +11,15 @@
 #include "async/task.h"
 #include "backend/unit_connection.h"
 #include "exec/client_port.h"
+#include "exec/map_oids.h"
 #include "wire/message.h"
 
 namespace decan::exec {
 
 // What relaying needs to know of the session. Owned by the session; outlives the relay.
 struct RelayHooks {
-  // Object ids of user-made types differ between units; maps one to the home unit's. Null: no mapping (home
-  // unit).
-  std::function<async::Task<Result<Oid>>(UnitId, Oid)> home_type;
+  // What the unit's object ids mean on the home unit. Null, or an identity: nothing is translated.
+  const catalog::UnitObjects* objects = nullptr;
   // A setting that the unit reported changed by a visible statement.
   std::function<void(std::string_view name, std::string_view value)> parameter_changed;
   // Rewrites leaf and constraint names in an error or a notice to the logical ones.
@@ -49,7 +50,9 @@ class Relay {
   Status quick();
   async::Task<Result<Step>> step();
   async::Task<Result<Step>> special(const wire::Header& header, std::string_view frame);
-  async::Task<Status> describe(char type, std::string_view frame, bool visible);
+  Status describe(std::string_view frame);
+  Status forward_row(std::string_view frame);
+  bool translates() const { return hooks_.objects != nullptr && !hooks_.objects->is_identity(); }
   Status take_error(std::string_view body);
   Status ready(std::string_view body);
   Status finished(backend::Expected::Kind a, backend::Expected::Kind b);
@@ -62,6 +65,7 @@ class Relay {
   ClientPort& client_;
   const RelayHooks& hooks_;
   RelayOutcome outcome_;
+  IdColumns id_columns_;  // of the rows that come next
   size_t pass_left_ = 0;  // bytes of a large row still to come, forwarded as they arrive
 };
 

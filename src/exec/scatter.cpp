@@ -25,6 +25,8 @@ struct Source {
   uint64_t count = 0;     // of the command tag
   bool complete = false;  // CommandComplete or an error was read
   bool ready = false;     // ReadyForQuery was read
+  IdColumns id_columns = {};
+  std::string mapped = {};  // the row at hand, with the home unit's type ids
 };
 
 class Scatter {
@@ -34,7 +36,7 @@ class Scatter {
 
   Task<Result<ScatterOutcome>> run() {
     for (ScatterFragment& fragment : request_.fragments)
-      sources_.push_back(Source{std::move(fragment), {}, {}, 0, false, false});
+      sources_.push_back(Source{std::move(fragment), {}, {}});
     for (Source& source : sources_) {
       if (auto sent = co_await send(source); !sent) co_return fail(sent.error());
     }
@@ -45,8 +47,10 @@ class Scatter {
       if (auto drained = co_await drain(source); !drained && done) done = drained;
     }
     if (!done) co_return fail(done.error());
-    for (Source& source : sources_) {
-      if (source.error && !outcome_.error) outcome_.error = std::move(source.error);
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      if (!sources_[i].error || outcome_.error) continue;
+      outcome_.error = std::move(sources_[i].error);
+      outcome_.failed = i;
     }
     co_return std::move(outcome_);
   }
@@ -55,8 +59,11 @@ class Scatter {
   Task<Status> send(Source& source) {
     UnitConnection& unit = *source.fragment.connection;
     auto& writer = unit.writer();
-    writer.parse("", source.fragment.sql, request_.parameter_types);
-    writer.bind("", "", request_.parameter_formats, request_.parameters,
+    const catalog::UnitObjects* objects = source.fragment.objects;
+    const UnitParameters parameters(request_.parameters, request_.parameter_formats, request_.parameter_types,
+                                    objects);
+    writer.parse("", source.fragment.sql, parameters.types());
+    writer.bind("", "", request_.parameter_formats, parameters.values(),
                 fragment_formats(request_.merge, request_.result_formats));
     writer.describe('P', "");
     writer.execute("", 0);
@@ -97,15 +104,19 @@ class Scatter {
         case '2':
           break;
         case 'T': {
-          auto columns = wire::decode_row_description(frame->body);
-          if (!columns) co_return broken(unit, columns.error());
-          source.columns = std::move(*columns);
+          if (auto told = take_columns(source, frame->body); !told) co_return broken(unit, told.error());
           break;
         }
         case 'n':
           source.columns.reset();
           break;
         case 'D':
+          if (!source.id_columns.empty()) {
+            source.mapped.assign(unit.input().readable().substr(0, frame->bytes()));
+            const auto body = std::span(source.mapped).subspan(wire::kHeaderBytes);
+            if (auto done = map_data_row(body, *source.fragment.objects, source.id_columns); !done)
+              co_return broken(unit, done.error());
+          }
           co_return *frame;
         case 'C':
           source.count = count(wire::decode_command_complete(frame->body).value_or(""));
@@ -140,6 +151,24 @@ class Scatter {
       }
     }
     co_return std::nullopt;
+  }
+
+  static Status take_columns(Source& source, std::string_view body) {
+    std::string own(body);
+    if (source.fragment.objects != nullptr) {
+      if (auto mapped = map_row_description(own, *source.fragment.objects, source.id_columns); !mapped)
+        return mapped;
+    }
+    auto columns = wire::decode_row_description(own);
+    if (!columns) return fail(columns.error());
+    source.columns = std::move(*columns);
+    return {};
+  }
+
+  // The row that next_row() has found, as one message.
+  static std::string_view row_message(const Source& source, const UnitConnection::Frame& frame) {
+    if (!source.id_columns.empty()) return source.mapped;
+    return source.fragment.connection->input().readable().substr(0, frame.bytes());
   }
 
   static std::unexpected<Error> broken(UnitConnection& unit, Error error) {
@@ -191,12 +220,6 @@ class Scatter {
     }
     described_ = true;
     if (!sources_.front().columns) co_return Status{};
-    for (auto& field : sources_.front().columns->fields) {
-      if (field.type < kFirstUserOid || !hooks_.home_type) continue;
-      auto mapped = co_await hooks_.home_type(sources_.front().fragment.connection->unit(), field.type);
-      if (!mapped) co_return fail(mapped.error());
-      field.type = *mapped;
-    }
     co_return Status{};
   }
 
@@ -220,7 +243,6 @@ class Scatter {
 
   void send_columns(const wire::RowDescription& columns) {
     outcome_.columns = columns;
-    for (auto& field : outcome_.columns->fields) field.table = 0, field.attnum = 0;
     if (request_.send_description && !failed()) client_.writer().row_description(*outcome_.columns);
   }
 
@@ -280,7 +302,7 @@ class Scatter {
       if (!row) co_return fail(row.error());
       Status stepped;
       if (*row) {
-        stepped = (*merge)->row(index, (*row)->body, out);
+        stepped = (*merge)->row(index, row_message(source, **row).substr(wire::kHeaderBytes), out);
         source.fragment.connection->consume_frame(**row);
       } else {
         if (source.error) co_return Status{};
@@ -316,10 +338,7 @@ class Scatter {
         if (!row) co_return fail(row.error());
         if (!*row) break;
         if (first) {
-          if (auto given =
-                  co_await give(source.fragment.connection->input().readable().substr(0, (*row)->bytes()));
-              !given)
-            co_return given;
+          if (auto given = co_await give(row_message(source, **row)); !given) co_return given;
         }
         source.fragment.connection->consume_frame(**row);
       }
@@ -344,7 +363,7 @@ class Scatter {
         auto row = co_await next_row(source);
         if (!row) co_return fail(row.error());
         if (!*row) break;
-        rows[i].emplace_back(source.fragment.connection->input().readable().substr(0, (*row)->bytes()));
+        rows[i].emplace_back(row_message(source, **row));
         held += rows[i].back().size();
         source.fragment.connection->consume_frame(**row);
         if (held > request_.limits.max_bytes)

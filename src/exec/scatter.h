@@ -18,6 +18,7 @@ namespace decan::exec {
 
 struct ScatterFragment {
   backend::UnitConnection* connection = nullptr;
+  const catalog::UnitObjects* objects = nullptr;  // of the connection's unit
   std::string sql;
   std::vector<uint32_t> input_rows;  // INSERT … VALUES: which rows of the statement this unit gets
 };
@@ -39,6 +40,7 @@ struct ScatterRequest {
 
 struct ScatterOutcome {
   std::optional<wire::ErrorFields> error;  // first error of a unit; all units have been read to the end
+  size_t failed = 0;                       // fragment that the error is of
   std::optional<wire::RowDescription> columns;
   uint64_t rows = 0;  // rows of the answer, or rows written
   bool sent_rows = false;

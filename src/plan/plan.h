@@ -204,6 +204,8 @@ struct Plan {
   catalog::SnapshotPtr snapshot;  // keeps relations and groups alive
   std::string tag;                // command tag without counts: "SELECT", "INSERT", "UPDATE", "BEGIN", …
   bool returns_rows = false;
+  // Relations whose columns a result may be made of and whose object ids differ between units.
+  std::vector<const catalog::Relation*> origins;
   // False: the plan holds for every statement of the same template; true: only for the very same text, and
   // needs no template when it is run.
   bool exact_text = false;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text_map.h"
 #include "plan/plan.h"
 
 namespace decan::plan {
@@ -71,5 +72,7 @@ Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
 // a single bucket. Several: the fragment for kScatter, whose rows are to be merged; INSERT rows picked; the
 // guarded statement otherwise.
 std::string render(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count);
+// From what render() gives to Values::sql; empty when that is the same text.
+TextMap text_map(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count);
 
 }  // namespace decan::plan

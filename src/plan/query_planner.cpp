@@ -66,6 +66,19 @@ QueryPlanner::QueryPlanner(const QueryInput& input, const SourceText& source, co
       facts_(scope_, values_),
       proof_(input.tree) {}
 
+namespace {
+
+void note_origin(const catalog::Relation* relation, Plan& out) {
+  if (relation == nullptr || relation->oid == 0 ||
+      std::ranges::find(out.origins, relation) != out.origins.end())
+    return;
+  const bool everywhere =
+      relation->placement != Placement::kSingle || relation->kind == catalog::RelationKind::kView;
+  if (everywhere) out.origins.push_back(relation);
+}
+
+}  // namespace
+
 void QueryPlanner::plan(Plan& out) {
   describe(out);
   decide(out);
@@ -93,6 +106,9 @@ void QueryPlanner::describe(Plan& out) const {
       break;
   }
   out.returns_rows = out.returns_rows || !query_.returning.empty();
+  if (out.returns_rows) {
+    for (const Source& source : scope_.sources()) note_origin(source.relation, out);
+  }
   out.effects.writes = survey_.write_target != nullptr || !survey_.inner_writes.empty() ||
                        survey_.calls_volatile_user_function || is_sequence_function(survey_.home_function);
   out.effects.takes_row_locks = survey_.locks_rows;

@@ -509,4 +509,45 @@ std::string render(const Plan& plan, const Values& values, const UnitTarget& tar
   return std::string(values.sql);
 }
 
+namespace {
+
+TextMap rows_map(const InsertRows& rows, const Values& values, const sql::Template* tpl,
+                 const UnitTarget& target) {
+  TextMap out;
+  const auto copied = [&](uint32_t begin, size_t end) {
+    out.copied(count_characters(values.sql.substr(0, begin)),
+               count_characters(values.sql.substr(begin, end - begin)));
+  };
+  copied(0, instance_offset(rows.rows.front().begin, tpl));
+  bool first = true;
+  for (const uint32_t index : target.insert_rows) {
+    if (index >= rows.rows.size()) continue;
+    if (!first) out.added(2);
+    first = false;
+    copied(instance_offset(rows.rows[index].begin, tpl), instance_offset(rows.rows[index].end, tpl));
+  }
+  copied(instance_offset(rows.rows.back().end, tpl), values.sql.size());
+  return out;
+}
+
+}  // namespace
+
+// Takes the same ways as render().
+TextMap text_map(const Plan& plan, const Values& values, const UnitTarget& target, size_t target_count) {
+  const sql::Template* tpl = template_of(plan, values);
+  const auto whole = [&] {
+    return plan.whole_text.empty() ? TextMap{} : map_text(plan.whole_text, values.sql, tpl, std::nullopt);
+  };
+  if (target_count <= 1) {
+    if (target.bucket && !plan.leaf_text.empty())
+      return map_text(plan.leaf_text, values.sql, tpl, target.bucket);
+    return whole();
+  }
+  if (plan.action == Action::kInsertRows)
+    return rows_map(std::get<InsertRows>(plan.detail), values, tpl, target);
+  if (!plan.fragment_text.empty())
+    return map_text(plan.fragment_text, values.sql, tpl, std::nullopt, values.now);
+  return whole();
+}
+
 }  // namespace decan::plan

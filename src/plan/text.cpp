@@ -110,4 +110,21 @@ std::string render_text(const Text& text, std::string_view sql, const sql::Templ
   return out;
 }
 
+TextMap map_text(const Text& text, std::string_view sql, const sql::Template* tpl,
+                 std::optional<BucketId> leaf, std::string_view now) {
+  TextMap out;
+  for (const TextPiece& piece : text) {
+    const bool copied = piece.leaf_of == nullptr && !piece.now && piece.text.empty();
+    if (!copied) {
+      out.added(count_characters(render_text({piece}, sql, tpl, leaf, now)));
+      continue;
+    }
+    const uint32_t begin = instance_offset(piece.begin, tpl);
+    const uint32_t end = instance_offset(piece.end, tpl);
+    if (begin > end || end > sql.size()) continue;
+    out.copied(count_characters(sql.substr(0, begin)), count_characters(sql.substr(begin, end - begin)));
+  }
+  return out;
+}
+
 }  // namespace decan::plan

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text_map.h"
 #include "plan/plan.h"
 #include "sql/layout.h"
 #include "sql/template.h"
@@ -68,6 +69,9 @@ class TextBuilder {
 // The text as it is for one execution. `leaf`: bucket whose leaves are named.
 std::string render_text(const Text& text, std::string_view sql, const sql::Template* tpl,
                         std::optional<BucketId> leaf, std::string_view now = {});
+// The same, as a map from that text to `sql`.
+TextMap map_text(const Text& text, std::string_view sql, const sql::Template* tpl,
+                 std::optional<BucketId> leaf, std::string_view now = {});
 // Byte in the instance's text.
 uint32_t instance_offset(const TextPosition& position, const sql::Template* tpl);
 

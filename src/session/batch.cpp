@@ -11,6 +11,8 @@ using Kind = backend::Expected::Kind;
 
 // Replies of what came before the failed message go first; then everything up to Sync is skipped.
 Task<void> Session::extended_error(Status status) {
+  if (status.error().retry == Retry::kAfterCatalogRefresh)
+    (void)co_await node_.catalogs.refresh(loop_, identity_.database);  // for the client's next try
   if (status.error().sqlstate != kTold) {
     auto drained = co_await drain();
     if (drained) send_error(status.error());

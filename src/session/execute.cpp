@@ -266,8 +266,16 @@ Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t t
     if (!joined) co_return fail(joined.error());
     participant = *joined;
   }
+  const bool leaf = target.bucket && !call.plan->leaf_text.empty();
+  const bool parameters = call.statement != nullptr && call.statement->has_unit_types();
+  if (!knows_objects(*call.plan, target.unit, leaf, parameters)) {
+    if (auto learned = co_await learn_objects(call.plan, *participant); !learned) co_return learned;
+  }
   send_route(call, *participant, target, target_count);
+  routed_ = call.statement == nullptr ? &call : nullptr;
+  routed_target_ = &target;
   auto relayed = co_await relay(*participant);
+  routed_ = nullptr;
   if (relayed) {
     after_effects(*call.plan, *participant);
     if (settings_dirty_ && !txn_->in_block()) relayed = co_await adopt_settings(*participant);
@@ -296,11 +304,15 @@ void Session::send_route(Call& call, txn::Participant& participant, const plan::
     values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
     formats.push_back(parameter.is_binary ? 1 : 0);
   }
-  connection.writer().bind("", statement->name(), formats, values, call.result_formats);
+  const catalog::UnitObjects& known = objects(target.unit);
+  const exec::UnitParameters parameters(values, formats, call.statement->types(), &known);
+  connection.writer().bind("", statement->name(), formats, parameters.values(), call.result_formats);
   connection.expect(Kind::kBind, false);
-  if (call.simple && call.plan->returns_rows) {
+  const bool told = call.simple && call.plan->returns_rows;
+  const bool binary = std::ranges::find(call.result_formats, 1) != call.result_formats.end();
+  if (told || (call.plan->returns_rows && !known.is_home() && binary)) {
     connection.writer().describe('P', "");
-    connection.expect(Kind::kDescribePortal, true);
+    connection.expect(Kind::kDescribePortal, told);
   }
   connection.writer().execute("", call.max_rows);
   connection.expect(Kind::kExecute, true);
@@ -314,12 +326,7 @@ Task<Status> Session::relay(txn::Participant& participant) {
   // What the unit does not take at once goes out while its replies are read.
   if (!connection.out().empty() && !connection.try_flush() && connection.unsendable())
     co_return co_await connection.flush();
-  hooks_.home_type = nullptr;
-  if (connection.unit() != node_.home()) {
-    hooks_.home_type = [this](UnitId unit, Oid oid) {
-      return node_.catalogs.home_type(loop_, identity_.database, unit, oid);
-    };
-  }
+  hooks_.objects = &objects(connection.unit());
   exec::Relay relay(connection, port_, hooks_);
   while (true) {
     auto outcome = co_await relay.run();
@@ -348,6 +355,8 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
     co_return fail(std::move(error));
   }
   if (outcome.hidden_failed) participant.connection->mark_broken();
+  if (routed_ != nullptr && !outcome.hidden_failed)
+    exec::tell_position(*outcome.error, plan::text_map(*routed_->plan, routed_->values, *routed_target_, 1));
   send_error(*outcome.error);
   co_return fail(kTold, {});
 }
@@ -389,19 +398,19 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   request.send_description = call.simple;
   request.one_answer = plan.broadcast_write;
   if (call.portal != nullptr && call.max_rows > 0) request.buffer_rows = &call.portal->buffered;
-  for (plan::UnitTarget& target : targets) {
+  for (const plan::UnitTarget& target : targets) {
     auto participant = co_await join(target.unit, txn_->in_block());
     if (!participant) co_return fail(participant.error());
     if (auto ready = co_await run_on(**participant, {}, false); !ready)
       co_return ready;  // what join() queued
     if (writes) (*participant)->may_have_written = true;
-    request.fragments.push_back({(*participant)->connection.get(),
+    if (!knows_objects(plan, target.unit, false, !request.parameter_types.empty())) {
+      if (auto learned = co_await learn_objects(call.plan, **participant); !learned) co_return learned;
+    }
+    request.fragments.push_back({(*participant)->connection.get(), &objects(target.unit),
                                  plan::render(plan, call.values, target, targets.size()),
-                                 std::move(target.insert_rows)});
+                                 target.insert_rows});
   }
-  hooks_.home_type = [this](UnitId unit, Oid oid) {
-    return node_.catalogs.home_type(loop_, identity_.database, unit, oid);
-  };
   auto outcome = co_await exec::scatter(loop_.loop, std::move(request), port_, hooks_);
   if (!outcome) co_return fail(outcome.error());
   if (outcome->error) {
@@ -416,6 +425,8 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
         co_return fail(std::move(error));
       }
     }
+    exec::tell_position(*outcome->error,
+                        plan::text_map(plan, call.values, targets[outcome->failed], targets.size()));
     send_error(*outcome->error);
     co_return fail(kTold, {});
   }

@@ -41,6 +41,13 @@ bool belongs_to_session(const plan::Plan& plan) {
   }
 }
 
+bool holds_ids(const SharedStatement& statement, const catalog::UnitObjects& objects) {
+  if (!statement.columns) return false;
+  return std::ranges::any_of(statement.columns->fields, [&](const wire::FieldDescription& field) {
+    return objects.shape(field.type).holds_ids;
+  });
+}
+
 std::string encoded(void (wire::Writer::*message)(char), char type) {
   std::string bytes;
   (wire::Writer(bytes).*message)(type);
@@ -179,7 +186,10 @@ Task<Status> Session::validate(SharedStatement& statement) {
         break;
       }
       case 'T': {
-        auto columns = wire::decode_row_description(frame->body);
+        std::string own(frame->body);
+        exec::IdColumns ids;
+        if (auto mapped = exec::map_row_description(own, objects(unit), ids); !mapped) co_return mapped;
+        auto columns = wire::decode_row_description(own);
         if (!columns) co_return fail(columns.error());
         statement.columns = std::move(*columns);
         done = unsynced;
@@ -286,8 +296,10 @@ Task<Status> Session::on_bind(std::string_view body) {
   const bool several = statement.plan->action == plan::Action::kInsertRows ||
                        statement.plan->action == plan::Action::kScatter ||
                        statement.plan->action == plan::Action::kScatterWrite;
-  if (!statement.described && !bind->parameters.empty() &&
-      (several || (binary && statement.declared_types.size() < bind->parameters.size()))) {
+  const bool undeclared =
+      statement.declared_types.size() < bind->parameters.size() ||
+      std::ranges::find(statement.declared_types, Oid{0}) != statement.declared_types.end();
+  if (!statement.described && !bind->parameters.empty() && (several || (binary && undeclared))) {
     if (auto valid = co_await validate(statement); !valid) co_return valid;
   }
   const auto& types = statement.described ? statement.parameter_types : statement.declared_types;
@@ -338,6 +350,17 @@ Task<Status> Session::on_bind(std::string_view body) {
   }
   auto participant = co_await join(unit, txn_->in_block());
   if (!participant) co_return fail(participant.error());
+  const plan::Plan& plan = *bound.statement->plan;
+  const bool leaf = bound.targets.front().bucket && !plan.leaf_text.empty();
+  if (!knows_objects(plan, unit, leaf, bound.statement->has_unit_types())) {
+    if (auto learned = co_await learn_objects(bound.statement->plan, **participant); !learned)
+      co_return learned;
+  }
+  const bool binary_rows = std::ranges::find(bound.result_formats, 1) != bound.result_formats.end();
+  if (plan.returns_rows && binary_rows && !objects(unit).is_home()) {
+    if (auto valid = co_await validate(*bound.statement); !valid) co_return valid;
+    bound.translated = holds_ids(*bound.statement, objects(unit));
+  }
   batch_unit_ = unit;
   co_return co_await bind_on(bound, name, **participant);
 }
@@ -355,8 +378,11 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
   values.reserve(portal.parameters.size());
   for (const plan::ParameterValue& parameter : portal.parameters)
     values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
-  connection.writer().bind(name, statement->name(), portal.parameter_formats, values, portal.result_formats);
-  connection.expect(Kind::kBind, true);
+  const exec::UnitParameters parameters(values, portal.parameter_formats, portal.statement->types(),
+                                        &objects(connection.unit()));
+  connection.writer().bind(name, statement->name(), portal.parameter_formats, parameters.values(),
+                           portal.result_formats);
+  connection.expect({Kind::kBind, true, statement, {}});
   participant.unsynced = true;
   portal.open_on = participant.connection->unit();
   co_return Status{};
@@ -378,7 +404,8 @@ backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTa
   auto made = loop_.statements.make_unit_statement(
       plan::render(*call.plan, call.values, target, target_count),
       statement.described && !target.insert_rows.empty() ? statement.parameter_types
-                                                         : statement.declared_types);
+                                                         : statement.declared_types,
+      plan::text_map(*call.plan, call.values, target, target_count));
   if (slot != nullptr) *slot = made;
   return made;
 }
@@ -386,7 +413,13 @@ backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTa
 void Session::queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
                           bool visible) {
   if (connection.has_prepared(*statement)) return;
-  connection.writer().parse(statement->name(), statement->sql, statement->parameter_types);
+  const auto& types = statement->parameter_types;
+  if (std::ranges::any_of(types, exec::may_hold_ids)) {
+    connection.writer().parse(statement->name(), statement->sql,
+                              exec::unit_types(types, objects(connection.unit())));
+  } else {
+    connection.writer().parse(statement->name(), statement->sql, types);
+  }
   connection.expect({Kind::kParse, visible, statement, {}});
   connection.note_prepared(statement);  // taken back by the relay when the unit refuses or skips it
 }
@@ -408,6 +441,10 @@ Task<Status> Session::on_execute(std::string_view body) {
     }
     batch_unit_ = portal.open_on;
     backend::UnitConnection& connection = *participant->connection;
+    if (portal.translated) {
+      connection.writer().describe('P', name);
+      connection.expect(Kind::kDescribePortal, false);
+    }
     connection.writer().execute(name, execute_message->max_rows);
     connection.expect(Kind::kExecute, true);
     participant->unsynced = true;

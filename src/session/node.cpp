@@ -142,36 +142,6 @@ std::vector<std::string> Catalogs::databases() const {
   return names;
 }
 
-Task<Result<Oid>> Catalogs::home_type(LoopContext& loop, std::string database, UnitId unit, Oid oid) {
-  const auto key = std::tuple(database, unit.value, oid);
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = types_.find(key); found != types_.end()) co_return found->second;
-  }
-  const backend::Identity service = node_.service_identity(database);
-  auto there = co_await loop.pool.acquire(unit, service);
-  if (!there) co_return fail(there.error());
-  auto name = co_await (*there)->query(
-      "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) "
-      "FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
-      "WHERE t.oid = " +
-      std::to_string(oid));
-  loop.pool.release(std::move(*there));
-  if (!name) co_return fail(name.error());
-  if (name->front().rows.empty()) co_return oid;
-  auto here = co_await loop.pool.acquire(node_.home(), service);
-  if (!here) co_return fail(here.error());
-  auto mapped = co_await (*here)->query("SELECT " + backend::quote_literal(*name->front().rows[0][0]) +
-                                        "::regtype::oid");
-  loop.pool.release(std::move(*here));
-  if (!mapped) co_return fail(mapped.error());
-  const Oid home = static_cast<Oid>(std::stoul(*mapped->front().rows[0][0]));
-  const std::lock_guard lock(mutex_);
-  if (types_.size() > 100'000) types_.clear();
-  types_[key] = home;
-  co_return home;
-}
-
 // --- Node ---
 
 Node::Node(Config config, std::string path, std::unique_ptr<meta::Store> metadata, std::string node_name)

@@ -17,6 +17,7 @@
 #include "backend/pool.h"
 #include "base/config.h"
 #include "catalog/snapshot.h"
+#include "catalog/unit_objects.h"
 #include "meta/store.h"
 #include "session/metrics.h"
 #include "session/statement_cache.h"
@@ -38,6 +39,8 @@ struct LoopContext {
   backend::Pool pool;
   StatementCache statements;
   Metrics metrics;
+  // What object ids of a database's units mean, as far as sessions had to ask. Entries stay where they are.
+  std::map<std::pair<std::string, uint32_t>, catalog::UnitObjects> objects;
 };
 
 // A session as others see it. `session` is touched on its own loop only.
@@ -100,14 +103,11 @@ class Catalogs {
   std::vector<std::string> databases() const;
   // Grows whenever any database's catalog changes: who remembers it need not look again while it stands.
   uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
-  // Object ids of user-made types: (database, unit, oid there) -> oid on the home unit.
-  async::Task<Result<Oid>> home_type(LoopContext& loop, std::string database, UnitId unit, Oid oid);
 
  private:
   Node& node_;
   mutable std::mutex mutex_;
   std::map<std::string, catalog::SnapshotPtr> current_;
-  std::map<std::tuple<std::string, uint32_t, Oid>, Oid> types_;
   std::atomic<uint64_t> last_version_{0};
   std::atomic<uint64_t> changes_{1};
 };

@@ -182,6 +182,13 @@ void Session::send_error(const Error& error) {
 
 void Session::send_error(const wire::ErrorFields& fields) {
   loop_.metrics.count_error(std::string(fields.get('C')));
+  if (error_offset_ > 0 && !fields.get('P').empty()) {
+    wire::ErrorFields moved = fields;
+    const std::string position(fields.get('P'));
+    moved.set('P', std::to_string(std::strtoul(position.c_str(), nullptr, 10) + error_offset_));
+    port_.writer().error(moved);
+    return;
+  }
   port_.writer().error(fields);
 }
 

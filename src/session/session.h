@@ -31,6 +31,7 @@ struct Portal {
   std::vector<int16_t> parameter_formats, result_formats;
   std::vector<plan::UnitTarget> targets;
   std::optional<UnitId> open_on;  // bound on that unit
+  bool translated = false;  // its rows hold ids of that unit: a hidden Describe goes ahead of each Execute
   bool done = false;
   // A multi-unit result whose rows are handed out in pieces.
   std::string buffered;
@@ -158,6 +159,14 @@ class Session final : public placement::UnitRunner {
   Task<Status> begin_implicit();
   Task<Status> end_implicit(Status result);
 
+  // --- objects.cpp: object ids of units in terms of the home unit's ---
+  catalog::UnitObjects& objects(UnitId unit);
+  // Whether everything is known that translating the answer of this plan takes. `leaf`: it names a leaf.
+  bool knows_objects(const plan::Plan& plan, UnitId unit, bool leaf, bool parameters);
+  Task<Status> learn_objects(plan::PlanPtr plan, txn::Participant& participant);
+  // Rows of a SELECT of ours on a unit, also in the middle of a batch.
+  Task<Result<catalog::TextTable>> hidden_rows(txn::Participant& participant, std::string sql);
+
   // --- session_statements.cpp ---
   Task<Status> transaction_statement(Call& call);
   Task<Status> commit_block(const plan::Plan& plan);
@@ -234,6 +243,12 @@ class Session final : public placement::UnitRunner {
   LoopContext& loop_;
   exec::ClientPort port_;
   exec::RelayHooks hooks_;
+  // What the position of an error refers to: the text made for this call and target, in a query string with
+  // so many characters in front of it.
+  const Call* routed_ = nullptr;
+  const plan::UnitTarget* routed_target_ = nullptr;
+  uint32_t error_offset_ = 0;
+  std::vector<catalog::UnitObjects*> objects_;  // by unit
   SessionEntryPtr entry_;
   backend::Identity identity_, service_;
   std::string role_now_;  // SET ROLE changes it

@@ -442,6 +442,9 @@ Task<Status> Session::cursor_statement(Call& call) {
   }
   auto participant = co_await join(unit, txn_->in_block());
   if (!participant) co_return fail(participant.error());
+  if (!knows_objects(plan, unit, false, false)) {
+    if (auto learned = co_await learn_objects(call.plan, **participant); !learned) co_return learned;
+  }
   auto done = co_await run_on(**participant, std::string(call.values.sql), true);
   if (!done) co_return done;
   note_cursor(plan, **participant);

@@ -145,6 +145,7 @@ Task<Status> Session::simple_query(std::string sql) {
           if (auto opened = co_await begin_implicit(); !opened) break;
         }
         const std::string_view text = std::string_view(sql).substr(statement.offset, statement.bytes);
+        error_offset_ = count_characters(std::string_view(sql).substr(0, statement.offset));
         auto single = co_await plan_text(text);
         bool ran = false;
         if (single && (*single)->statements.size() == 1) {
@@ -157,6 +158,7 @@ Task<Status> Session::simple_query(std::string sql) {
           break;
         }
       }
+      error_offset_ = 0;
     }
   }
   executing_ = false;

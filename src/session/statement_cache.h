@@ -2,6 +2,7 @@
 // entries go first, and what a session still holds lives on until it lets go.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "backend/unit_connection.h"
+#include "exec/map_oids.h"
 #include "plan/planner.h"
 #include "sql/template.h"
 
@@ -31,8 +33,11 @@ struct SharedStatement {
   plan::PlanPtr plan;
   bool validated = false;  // a unit has accepted the text
   bool described = false;
-  std::vector<Oid> parameter_types;  // as the unit inferred them; valid when described
-  std::optional<wire::RowDescription> columns;
+  std::vector<Oid> parameter_types;             // as the unit inferred them; valid when described
+  std::optional<wire::RowDescription> columns;  // in the home unit's ids
+  // A parameter's type is one whose id, or whose binary values, differ between units.
+  bool has_unit_types() const { return std::ranges::any_of(types(), exec::may_hold_ids); }
+  const std::vector<Oid>& types() const { return described ? parameter_types : declared_types; }
   backend::UnitStatementPtr whole;  // the text itself
   backend::UnitStatementPtr guarded;
   std::vector<backend::UnitStatementPtr> by_bucket;
@@ -91,9 +96,10 @@ class StatementCache {
   explicit StatementCache(size_t max_bytes) : plans_(max_bytes / 2), prepared_(max_bytes / 2) {}
   TextCache<PlannedTextPtr>& plans() { return plans_; }
   TextCache<SharedStatementPtr>& prepared() { return prepared_; }
-  backend::UnitStatementPtr make_unit_statement(std::string sql, std::vector<Oid> types) {
+  backend::UnitStatementPtr make_unit_statement(std::string sql, std::vector<Oid> types,
+                                                TextMap client_text = {}) {
     return std::make_shared<backend::UnitStatement>(
-        backend::UnitStatement{++last_id_, std::move(sql), std::move(types)});
+        backend::UnitStatement{++last_id_, std::move(sql), std::move(types), std::move(client_text)});
   }
 
  private:

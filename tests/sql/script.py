@@ -38,8 +38,9 @@ class Parameter:
     text: str | None
 
     @property
-    def oid(self) -> int:
-        return TYPE_OIDS[self.type]
+    def oid(self) -> int | None:
+        """None for a type made by a user: every server has its own number for it."""
+        return TYPE_OIDS.get(self.type)
 
     def literal(self) -> str:
         if self.text is None:
@@ -76,7 +77,7 @@ def parse_parameters(text: str) -> tuple[Parameter, ...]:
     values = []
     for part in text.split(" | ") if text else []:
         kind, _, value = part.strip().partition(" ")
-        if kind not in TYPE_OIDS:
+        if kind not in TYPE_OIDS and not re.fullmatch(r"[a-z_][a-z_0-9]*(\[\])?", kind):
             raise ScriptError(f"unknown parameter type {kind!r}")
         values.append(Parameter(kind, None if value == "\\N" else value))
     return tuple(values)

@@ -61,6 +61,7 @@ class Side:
         self.helper = wire.connect(cluster, timeout=20)
         self.sessions: dict[str, wire.Wire] = {}
         self.type_names: dict[int, str] = {}
+        self.type_shapes: dict[int, tuple[str, int]] = {}
         self.table_names: dict[int, str] = {}
         self.binary_values: dict[Parameter, bytes] = {}
         self.prepared = 0
@@ -75,7 +76,9 @@ class Side:
             session.close()
         self.sessions = {}
         self.type_names = {}
+        self.type_shapes = {}
         self.table_names = {}
+        self.binary_values = {}
 
     # What has another number on every server.
     def type_name(self, oid: int) -> str:
@@ -94,14 +97,57 @@ class Side:
             self.table_names[oid] = found[0][0].decode() if found else "unknown table"
         return self.table_names[oid]
 
-    def _value(self, column: wire.Column, value: bytes | None) -> bytes | None:
-        """A binary array of a user's type holds that type's number."""
-        if value is None or column.format == 0 or column.type < FIRST_USER_OID or len(value) < 12:
-            return value
-        if self.type_name(column.type).startswith("_"):
-            (element,) = struct.unpack_from("!I", value, 8)
-            return value[:8] + self.type_name(element).encode() + value[12:]
+    def type_shape(self, oid: int) -> tuple[str, int]:
+        """array, composite, range, multirange or "" (no type numbers in its values), and the type inside it."""
+        built_in = {2249: ("composite", 0), 2287: ("array", 0), 2277: ("array", 0)}
+        if oid < FIRST_USER_OID:
+            return built_in.get(oid, ("", 0))
+        if oid not in self.type_shapes:
+            found = self.helper.run(
+                "SELECT CASE WHEN e.oid IS NOT NULL THEN 'array' WHEN t.typtype = 'c' THEN 'composite' WHEN t.typtype = 'r' THEN "
+                "'range' WHEN t.typtype = 'm' THEN 'multirange' WHEN t.typtype = 'd' THEN 'domain' END, coalesce(e.oid, "
+                "r.rngsubtype, m.rngtypid, t.typbasetype) FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON "
+                "e.oid = t.typelem AND e.typarray = t.oid LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid "
+                f"LEFT JOIN pg_catalog.pg_range m ON m.rngmultitypid = t.oid WHERE t.oid = {oid}").rows
+            kind = (found[0][0] or b"").decode() if found else ""
+            self.type_shapes[oid] = (kind, int(found[0][1])) if found else ("", 0)
+            if kind == "domain":
+                self.type_shapes[oid] = self.type_shape(int(found[0][1]))
+        return self.type_shapes[oid]
+
+    def named(self, oid: int, value: bytes) -> bytes:
+        """A binary value with the names of the types that it holds the numbers of."""
+        kind, inner = self.type_shape(oid)
+        if kind == "array":
+            (dimensions, _, element) = struct.unpack_from("!iiI", value)
+            head = 12 + 8 * dimensions
+            return value[:8] + self.type_name(element).encode() + value[12:head] + self._named_items(element, value[head:])
+        if kind == "composite":
+            (count,) = struct.unpack_from("!i", value)
+            out, at = value[:4], 4
+            for _ in range(count):
+                kind_of_field, length = struct.unpack_from("!Ii", value, at)
+                end = at + 8 + max(length, 0)
+                out += self.type_name(kind_of_field).encode() + self._named_items(kind_of_field, value[at + 4:end])
+                at = end
+            return out
+        if kind == "range":
+            return value[:1] + self._named_items(inner, value[1:])
+        if kind == "multirange":
+            return value[:4] + self._named_items(inner, value[4:])
         return value
+
+    def _named_items(self, oid: int, items: bytes) -> bytes:
+        out, at = b"", 0
+        while at < len(items):
+            (length,) = struct.unpack_from("!i", items, at)
+            end = at + 4 + max(length, 0)
+            out += items[at:at + 4] + (self.named(oid, items[at + 4:end]) if length > 0 else b"")
+            at = end
+        return out
+
+    def _value(self, column: wire.Column, value: bytes | None) -> bytes | None:
+        return value if value is None or column.format == 0 else self.named(column.type, value)
 
     def _answer(self, result: wire.Result) -> Answer:
         columns = None
@@ -109,7 +155,7 @@ class Side:
             columns = [(c.name, self.type_name(c.type), c.size, c.modifier, c.format, self.table_name(c.table),
                         c.attnum) for c in result.columns]
         rows = result.rows
-        if result.columns and any(c.type >= FIRST_USER_OID and c.format for c in result.columns):
+        if result.columns and any(self.type_shape(c.type)[0] and c.format for c in result.columns):
             rows = [tuple(self._value(c, v) for c, v in zip(result.columns, row)) for row in rows]
         return Answer(columns, rows, result.tag, compared(result.error) if result.error else None,
                       None if result.copy is None else copy_rows(result.copy))
@@ -138,7 +184,7 @@ class Side:
                 self.prepared += 1
             name = f"s{self.prepared}"
         if not again:
-            parts.append(wire.parse(name, sql, tuple(p.oid for p in parameters) if binary or typed else ()))
+            parts.append(wire.parse(name, sql, tuple(self.oid(p) for p in parameters) if binary or typed else ()))
         if parameters:
             parts.append(wire.describe(b"S", name))
         values = tuple(self.binary(p) if binary else p.text for p in parameters)
@@ -151,6 +197,11 @@ class Side:
         if not parameters:
             return sql
         return re.sub(r"\$(\d+)", lambda match: parameters[int(match[1]) - 1].literal(), sql)
+
+    def oid(self, parameter: Parameter) -> int:
+        if parameter.oid is not None:
+            return parameter.oid
+        return int(self.helper.run(f"SELECT t.oid FROM pg_catalog.pg_type t WHERE t.oid = '{parameter.type}'::regtype").rows[0][0])
 
     def binary(self, parameter: Parameter) -> bytes | None:
         """The binary form of a parameter, from the server itself."""
