@@ -234,6 +234,26 @@ Status map_value(std::span<char> value, Oid home_type, const UnitObjects& object
   return ValueMapper(objects, to).map(value, home_type, 0);
 }
 
+Status map_copy_tuples(std::span<char> tuples, std::span<const Oid> home_types, const UnitObjects& objects,
+                       MapTo to) {
+  constexpr uint16_t kTrailer = 0xffff;
+  Cursor in(tuples);
+  ValueMapper mapper(objects, to);
+  while (in.ok() && !in.finished()) {
+    const char* head = in.take(2);
+    if (head == nullptr) break;
+    const uint16_t count = wire::load_u16(head);
+    if (count == kTrailer) return {};
+    for (uint16_t i = 0; i < count && in.ok(); ++i) {
+      const auto value = in.value();
+      if (!in.ok()) break;
+      if (!value || i >= home_types.size()) continue;
+      if (auto mapped = mapper.map(*value, home_types[i], 0); !mapped) return mapped;
+    }
+  }
+  return in.ok() ? Status{} : fail(sqlstate::kProtocolViolation, "malformed tuple of COPY BINARY");
+}
+
 bool may_hold_ids(Oid home_type) {
   return home_type >= kFirstUserOid || home_type == catalog::type::kRecord ||
          home_type == catalog::type::kRecordArray || home_type == catalog::type::kAnyArray;

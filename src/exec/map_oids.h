@@ -37,6 +37,11 @@ enum class MapTo : uint8_t { kHome, kUnit };
 // One binary value of a type of the home unit. Bytes that are not of that type: 08P01, partly translated.
 Status map_value(std::span<char> value, Oid home_type, const catalog::UnitObjects& objects, MapTo to);
 
+// Tuples of COPY BINARY, one after another, with columns of these types of the home unit; the trailer may be
+// among them.
+Status map_copy_tuples(std::span<char> tuples, std::span<const Oid> home_types,
+                       const catalog::UnitObjects& objects, MapTo to);
+
 // Whether a parameter of this type (the home unit's) may need translation on another unit.
 bool may_hold_ids(Oid home_type);
 

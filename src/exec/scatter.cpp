@@ -48,7 +48,8 @@ class Scatter {
     }
     if (!done) co_return fail(done.error());
     for (size_t i = 0; i < sources_.size(); ++i) {
-      if (!sources_[i].error || outcome_.error) continue;
+      if (!sources_[i].error) continue;
+      if (outcome_.error && rank(*outcome_.error) <= rank(*sources_[i].error)) continue;
       outcome_.error = std::move(sources_[i].error);
       outcome_.failed = i;
     }
@@ -69,6 +70,13 @@ class Scatter {
     writer.execute("", 0);
     writer.sync();
     co_return co_await unit.flush();
+  }
+
+  // One server tells what is wrong with the statement before what is wrong with a row; that a unit was asked
+  // to stop is the other units' fault.
+  static int rank(const wire::ErrorFields& error) {
+    const std::string_view code = error.get('C');
+    return code.starts_with("42") ? 0 : code == sqlstate::kQueryCanceled ? 2 : 1;
   }
 
   bool failed() const {
@@ -198,7 +206,10 @@ class Scatter {
       auto frame = co_await unit.next_frame();
       if (!frame) co_return fail(frame.error());
       if (frame->type == 'E' && !source.error) {
-        if (auto fields = wire::decode_error(frame->body)) source.error = std::move(*fields);
+        if (auto fields = wire::decode_error(frame->body)) {
+          if (hooks_.logical_names) hooks_.logical_names(*fields);
+          source.error = std::move(*fields);
+        }
       } else if (frame->type == 'C' && !source.complete) {
         source.count = count(wire::decode_command_complete(frame->body).value_or(""));
       } else if (frame->type == 'Z') {

@@ -63,6 +63,7 @@ class DdlPlanner {
   void create_index();
   void drop();
   void truncate();
+  void lock();
   void rename();
   void grant();
   void comment();

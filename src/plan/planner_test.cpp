@@ -213,7 +213,9 @@ TEST(Route, StatementsWithoutShardedTables) {
     EXPECT_EQ(r.plan->action, Action::kRoute) << c.sql;
     EXPECT_EQ(r.plan->routing.to, c.to) << c.sql;
     if (c.to == RouteTo::kUnit) EXPECT_EQ(r.plan->routing.unit, UnitId{c.unit}) << c.sql;
-    for (const std::string& text : r.texts) EXPECT_EQ(text, c.sql);
+    const bool catalog =
+        c.sql.find("pg_class") != std::string::npos;  // read through a view: catalog_views_test.cpp
+    for (const std::string& text : r.texts) EXPECT_EQ(text == c.sql, !catalog) << text;
   }
   EXPECT_TRUE(run("select pg_advisory_lock(1)").plan->effects.session_advisory_lock);
   EXPECT_TRUE(run("update settings set v = 1").plan->effects.writes);

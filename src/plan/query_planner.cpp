@@ -170,10 +170,12 @@ void QueryPlanner::decide(Plan& out) {
   scatter(out);
 }
 
-void QueryPlanner::route_without_shards(Plan& out) const {
+void QueryPlanner::route_without_shards(Plan& out) {
   out.action = Action::kRoute;
   std::set<UnitId> units = survey_.units;
-  const bool home = !survey_.home_function.empty() || survey_.uses_temp || survey_.locks_broadcast;
+  // Object ids mean something on the home unit only.
+  const bool home = !survey_.home_function.empty() || survey_.uses_temp || survey_.locks_broadcast ||
+                    !survey_.regclass_cast.empty();
   if (home) units.insert(snapshot_.home);
   if (units.size() > 1)
     return refuse(out, "the statement uses tables that live on different storage units",
@@ -181,6 +183,7 @@ void QueryPlanner::route_without_shards(Plan& out) const {
   if (!units.empty()) {
     out.routing.to = *units.begin() == snapshot_.home ? RouteTo::kHome : RouteTo::kUnit;
     out.routing.unit = *units.begin();
+    if (survey_.reads_system) make_catalog_text(out);
     out.explain_reason = survey_.reads_system ? "catalogs and unknown names are answered by the home unit"
                                               : "all its tables live on one unit";
     return;

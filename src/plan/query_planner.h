@@ -40,7 +40,7 @@ class QueryPlanner {
   void describe(Plan& out) const;
   void decide(Plan& out);
   bool refuse_hidden(Plan& out) const;
-  void route_without_shards(Plan& out) const;
+  void route_without_shards(Plan& out);
   bool all_on_one_unit(Plan& out);
   bool route_by_key(Plan& out);
   void route_pins(Plan& out, std::vector<Routing::Pin> pins);
@@ -72,6 +72,9 @@ class QueryPlanner {
   bool leaves_possible() const;
   bool touches_identity() const;
   bool make_whole_text(Plan& out);
+  void make_catalog_text(Plan& out);
+  bool names_star() const;                                // "*" or "t.*" stands somewhere
+  std::string system_schema(const Source& source) const;  // of a system catalog or view; empty for others
   void add_guards(TextBuilder& builder, const sql::QueryLayout& layout) const;
   const sql::QueryLayout* layout();
   std::string_view own_text() const;  // what Values::sql will be for this statement, up to its end

@@ -1,6 +1,7 @@
 // The texts that units get: leaves named, or the epoch check added.
 #include <algorithm>
 
+#include "plan/catalog_views.h"
 #include "plan/query_planner.h"
 
 namespace decan::plan {
@@ -127,6 +128,62 @@ bool QueryPlanner::make_whole_text(Plan& out) {
   out.whole_text = std::move(text);
   out.guarded_sql = std::move(rendered);
   return true;
+}
+
+std::string QueryPlanner::system_schema(const Source& source) const {
+  if (source.kind != Source::Kind::kRelation || source.relation != nullptr || source.is_temp) return "";
+  const std::string& schema = source.ref->schema;
+  if (schema == "pg_catalog" || schema == "information_schema") return schema;
+  if (!schema.empty()) return "";
+  if (source.ref->name.starts_with("pg_")) return "pg_catalog";
+  const bool searched =
+      std::ranges::find(context_.search_path, "information_schema") != context_.search_path.end();
+  return searched ? "information_schema" : "";
+}
+
+bool QueryPlanner::names_star() const {
+  bool found = false;
+  for (const Level& level : scope_.levels()) {
+    for (const sql::Expr* expr : expressions_of(*level.query))
+      walk(expr, [&](const sql::Expr& node) {
+        found = found || (node.kind == sql::ExprKind::kColumn && node.star);
+      });
+  }
+  return found;
+}
+
+// System catalogs are read through sub-selects that show logical objects only (catalog_views.h). Where that
+// would change what the statement means, it stays as it is.
+void QueryPlanner::make_catalog_text(Plan& out) {
+  if (survey_.whole_row || survey_.qualified_by_schema || survey_.locks_rows || survey_.samples) return;
+  const bool system_columns = !survey_.system_column.empty();
+  if (system_columns && names_star()) return;
+  std::vector<const Source*> sources;
+  for (const Source& source : scope_.sources()) {
+    if (!source.is_write_target && !system_schema(source).empty() && source.ref->location >= 0 &&
+        !source.ref->only)
+      sources.push_back(&source);
+  }
+  std::ranges::sort(sources, {}, [](const Source* s) { return s->ref->location; });
+  TextBuilder builder(source_, {source_.base(), input_.statement.end});
+  std::vector<const sql::RelationRef*> replaced;
+  for (const Source* source : sources) {
+    const std::string alias = sql::RewriteProof::view_alias(replaced.size());
+    const auto view = catalog_view(system_schema(*source), source->ref->name, alias, system_columns);
+    if (!view) continue;
+    const sql::Range name =
+        sql::name_range(source_.sql(), source->ref->location, context_.standard_conforming_strings);
+    if (name.empty()) return;
+    builder.copy_to(name.begin);
+    builder.add(*view);
+    builder.skip_to(name.end);
+    if (source->ref->alias.empty()) builder.add(" AS " + sql::quote_identifier(source->ref->name));
+    replaced.push_back(source->ref);
+  }
+  if (replaced.empty()) return;
+  Text text = builder.finish();
+  if (!proof_.equal_but_views(render_text(text, own_text(), source_.tpl(), std::nullopt), replaced)) return;
+  out.whole_text = std::move(text);
 }
 
 }  // namespace decan::plan

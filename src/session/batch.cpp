@@ -15,7 +15,7 @@ Task<void> Session::extended_error(Status status) {
     (void)co_await node_.catalogs.refresh(loop_, identity_.database);  // for the client's next try
   if (status.error().sqlstate != kTold) {
     auto drained = co_await drain();
-    if (drained) send_error(status.error());
+    if (drained) send_failure(status.error());
   }
   skip_to_sync_ = true;
   txn_->fail_block();
@@ -86,7 +86,7 @@ Task<void> Session::finish_batch() {
     connection.expect(Kind::kSync, false);
     participant.unsynced = false;
     if (auto relayed = co_await relay(participant); !relayed) {
-      if (relayed.error().sqlstate != kTold && !failed) send_error(relayed.error());
+      if (relayed.error().sqlstate != kTold && !failed) send_failure(relayed.error());
       failed = true;
       txn_->fail_block();
     }

@@ -3,6 +3,7 @@
 // read stops the units.
 #include "catalog/partition_hash.h"
 #include "catalog/value_binary.h"
+#include "exec/copy_line_map.h"
 #include "exec/copy_split.h"
 
 #include <algorithm>
@@ -108,8 +109,49 @@ namespace {
 // One unit's side of a COPY IN.
 struct Feed {
   txn::Participant* participant = nullptr;
+  const catalog::UnitObjects* objects = nullptr;  // null: values need no translation
+  exec::CopyLineMap lines = exec::CopyLineMap();
   uint64_t rows = 0;
 };
+
+// Types of the columns that are copied, on the home unit; empty when no binary value of them holds object
+// ids.
+std::vector<Oid> types_with_ids(const plan::CopySpec& spec) {
+  std::vector<Oid> types;
+  if (copy_format(spec) == 0 || spec.relation == nullptr) return types;
+  for (const int16_t attnum : spec.attnums) {
+    const auto column = std::ranges::find(spec.relation->columns, attnum, &catalog::Column::attnum);
+    types.push_back(column == spec.relation->columns.end() ? Oid{0} : column->type);
+  }
+  if (std::ranges::none_of(types, exec::may_hold_ids)) types.clear();
+  return types;
+}
+
+// "COPY t, line 2, column v" belongs where the server tells it.
+wire::ErrorFields copy_fields(const Error& error) {
+  wire::ErrorFields fields = wire::to_fields(error);
+  if (!error.detail.starts_with("COPY ")) return fields;
+  fields.set('D', {});
+  fields.set('W', error.detail);
+  return fields;
+}
+
+std::string key_context(const plan::CopySpec& spec, const exec::CopySplitter::Row& row, size_t key) {
+  constexpr size_t kShownBytes = 100;  // as the server's MAX_COPY_DATA_DISPLAY
+  std::string context = "COPY " + spec.relation->name + ", line " + std::to_string(row.line);
+  for (const catalog::Column& column : spec.relation->columns) {
+    if (column.attnum == spec.relation->key_attnums[key]) context += ", column " + column.name;
+  }
+  std::string_view value = *row.key[key];
+  const bool cut = value.size() > kShownBytes;
+  if (cut) {
+    value = value.substr(0, kShownBytes);
+    while (!value.empty() && (static_cast<unsigned char>(value.back()) & 0xC0) == 0x80)
+      value.remove_suffix(1);
+    if (!value.empty() && static_cast<unsigned char>(value.back()) >= 0xC0) value.remove_suffix(1);
+  }
+  return context + ": \"" + std::string(value) + (cut ? "...\"" : "\"");
+}
 
 }  // namespace
 
@@ -133,6 +175,7 @@ Task<Status> Session::copy_in(Call& call) {
     for (const catalog::Bucket& bucket : spec.relation->group->buckets) used[bucket.unit.value] = true;
   }
   const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
+  const std::vector<Oid> types = types_with_ids(spec);
   for (uint32_t i = 0; i < feeds.size(); ++i) {
     if (!used[i]) continue;
     auto participant = co_await join(UnitId{i}, true);
@@ -140,6 +183,10 @@ Task<Status> Session::copy_in(Call& call) {
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
     feeds[i].participant = *participant;
     (*participant)->may_have_written = true;
+    if (!types.empty()) {
+      if (auto learned = co_await learn_types(plan.snapshot, **participant); !learned) co_return learned;
+      if (!objects(UnitId{i}).is_home()) feeds[i].objects = &objects(UnitId{i});
+    }
     backend::UnitConnection& connection = *(*participant)->connection;
     connection.writer().query(sql);
     if (auto sent = co_await connection.flush(); !sent) co_return sent;
@@ -177,11 +224,22 @@ Task<Status> Session::copy_in(Call& call) {
       if (column.attnum == attnum) key_typmods.push_back(column.typmod);
     }
   }
+  uint64_t line = 0;  // of the row before
+  const auto send = [&](Feed& feed, const exec::CopySplitter::Row& row) {
+    if (!broadcast && row.line > line) feed.lines.sent(row.line, row.line - line);
+    auto& writer = feed.participant->connection->writer();
+    if (feed.objects == nullptr || row.header || row.trailer) return writer.copy_data(row.bytes);
+    std::string own(row.bytes);
+    (void)exec::map_copy_tuples(own, types, *feed.objects,
+                                exec::MapTo::kUnit);  // the unit says what is wrong
+    writer.copy_data(own);
+  };
   const auto sink = [&](const exec::CopySplitter::Row& row) -> Status {
     if (broadcast || row.header || row.trailer) {
       for (Feed& feed : feeds) {
-        if (feed.participant != nullptr) feed.participant->connection->writer().copy_data(row.bytes);
+        if (feed.participant != nullptr) send(feed, row);
       }
+      line = std::max(line, row.line);
       if (broadcast && !row.header && !row.trailer) ++feeds[0].rows;
       return {};
     }
@@ -195,12 +253,11 @@ Task<Status> Session::copy_in(Call& call) {
       }
       auto value = catalog::binary_from_text(group->key_types[i], *row.key[i]);
       if (!value)
-        return fail(Error{value.error().sqlstate, value.error().message,
-                          "COPY " + spec.relation->name + ", line " + std::to_string(row.line)});
+        return fail(Error{value.error().sqlstate, value.error().message, key_context(spec, row, i)});
       if (!*value) {
         return fail(sqlstate::kFeatureNotSupported,
                     "this form of a sharding key's value can not be routed in COPY: \"" + *row.key[i] + "\"",
-                    "COPY " + spec.relation->name + ", line " + std::to_string(row.line),
+                    key_context(spec, row, i),
                     "Write dates and times in ISO form, with a time zone for timestamptz.");
       }
       binary[i] = std::move(**value);
@@ -209,7 +266,9 @@ Task<Status> Session::copy_in(Call& call) {
     for (size_t i = 0; i < key.size(); ++i) {  // what storing makes of the value decides its bucket
       if (!key[i] || key_typmods[i] < 0) continue;
       auto stored = catalog::apply_typmod(group->key_types[i], key_typmods[i], *key[i]);
-      if (!stored) return fail(Error{stored.error().sqlstate, stored.error().message});
+      if (!stored)
+        return fail(Error{stored.error().sqlstate, stored.error().message,
+                          copy_format(spec) == 1 ? std::string() : key_context(spec, row, i)});
       binary[i] = std::move(*stored);
       key[i] = binary[i];
     }
@@ -220,7 +279,8 @@ Task<Status> Session::copy_in(Call& call) {
                   "COPY " + spec.relation->name + ", line " + std::to_string(row.line));
     }
     Feed& feed = feeds[group->buckets[(*bucket)->value].unit.value];
-    feed.participant->connection->writer().copy_data(row.bytes);
+    send(feed, row);
+    line = row.line;
     ++feed.rows;
     return {};
   };
@@ -299,15 +359,36 @@ Task<Status> Session::copy_in(Call& call) {
       continue;
     }
     if (outcome->error && told && failure) {
+      if (!broadcast)
+        outcome->error->set(
+            'W', exec::with_client_line(outcome->error->get('W'), spec.relation->name, feed.lines));
       send_error(*outcome->error);
       told = fail(kTold, {});
     }
     rows += broadcast ? (rows == 0 ? outcome->rows : 0) : outcome->rows;
   }
+  if (!failure && failure.error().detail.starts_with("COPY ")) {
+    send_error(copy_fields(failure.error()));
+    co_return fail(kTold, {});
+  }
   if (!failure) co_return failure;
   if (!told) co_return told;
   complete("COPY " + std::to_string(rows));
   co_return Status{};
+}
+
+// Types of the columns of a COPY OUT, as types_with_ids(); those of a query are asked for.
+Task<Result<std::vector<Oid>>> Session::copied_types(const plan::CopySpec& spec) {
+  if (copy_format(spec) == 0 || spec.query.empty()) co_return types_with_ids(spec);
+  auto query = co_await shared_statement(spec.query, {});
+  if (!query) co_return fail(query.error());
+  if (auto valid = co_await validate(**query); !valid) co_return fail(valid.error());
+  std::vector<Oid> types;
+  if ((*query)->columns) {
+    for (const auto& field : (*query)->columns->fields) types.push_back(field.type);
+  }
+  if (std::ranges::none_of(types, exec::may_hold_ids)) types.clear();
+  co_return types;
 }
 
 // Rows of all units one after another; one header in front, one trailer behind.
@@ -316,8 +397,14 @@ Task<Status> Session::copy_out(Call& call) {
   const auto& spec = std::get<plan::CopySpec>(plan.detail);
   auto targets = targets_of(call);
   if (!targets) co_return fail(targets.error());
-  if (targets->size() == 1) co_return co_await route(call, targets->front(), 1);
-  if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  auto types = co_await copied_types(spec);
+  if (!types) co_return fail(types.error());
+  const bool whole = targets->size() == 1;
+  if (whole && (types->empty() || targets->front().unit == node_.home()))
+    co_return co_await route(call, targets->front(), 1);
+  if (!whole) {
+    if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  }
   const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
   uint64_t rows = 0;
   bool first_unit = true;
@@ -325,8 +412,12 @@ Task<Status> Session::copy_out(Call& call) {
     auto participant = co_await join((*targets)[i].unit, txn_->in_block());
     if (!participant) co_return fail(participant.error());
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+    if (!types->empty()) {
+      if (auto learned = co_await learn_types(plan.snapshot, **participant); !learned) co_return learned;
+    }
+    const catalog::UnitObjects& known = objects((*targets)[i].unit);
     backend::UnitConnection& connection = *(*participant)->connection;
-    connection.writer().query(sql);
+    connection.writer().query(whole ? plan::render(plan, call.values, targets->front(), 1) : sql);
     if (auto sent = co_await connection.flush(); !sent) co_return sent;
     std::optional<wire::ErrorFields> error;
     bool first_data = true, ready = false;
@@ -344,9 +435,21 @@ Task<Status> Session::copy_out(Call& call) {
           if (first_data && !first_unit && binary) body.remove_prefix(std::min(body.size(), kBinaryHeader));
           const bool trailer = binary && body == std::string_view("\xff\xff", 2);
           const bool header_line = first_data && !first_unit && spec.header;
-          first_data = false;
+          const bool header_first = std::exchange(first_data, false);
           if (!trailer && !header_line && !body.empty()) {
-            port_.writer().raw('d', body);
+            if (types->empty() || known.is_home()) {
+              port_.writer().raw('d', body);
+            } else {
+              std::string own(body);
+              const size_t head = first_unit && header_first ? std::min(own.size(), kBinaryHeader) : 0;
+              if (auto mapped =
+                      exec::map_copy_tuples(std::span(own).subspan(head), *types, known, exec::MapTo::kHome);
+                  !mapped) {
+                connection.mark_broken();
+                co_return mapped;
+              }
+              port_.writer().raw('d', own);
+            }
             if (auto relieved = co_await port_.relieve(); !relieved) {
               connection.mark_broken();
               co_return relieved;

@@ -349,8 +349,11 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
   if (!outcome.error) co_return Status{};
   if (participant.in_block && participant.connection->tx_status() == 'I' && !participant.unsynced)
     participant.in_block = false;
-  if (is_stale(*outcome.error) && !outcome.sent_rows) {
+  const bool placed = routed_ == nullptr || routed_->plan->routing.group != nullptr ||
+                      !routed_->plan->whole_text.empty() || !routed_->plan->leaf_text.empty();
+  if (placed && is_stale(*outcome.error) && !outcome.sent_rows) {
     Error error = wire::to_error(*outcome.error);
+    stale_ = std::move(*outcome.error);
     error.retry = Retry::kAfterCatalogRefresh;
     co_return fail(std::move(error));
   }

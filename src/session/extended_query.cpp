@@ -397,8 +397,7 @@ backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTa
       target.bucket && target.insert_rows.empty() && target.bucket->value < statement.by_bucket.size();
   backend::UnitStatementPtr* slot = by_bucket ? &statement.by_bucket[target.bucket->value] : nullptr;
   if (slot == nullptr && target.insert_rows.empty() && target_count == 1) {
-    slot =
-        call.plan->guarded_sql.empty() || !call.plan->routing.group ? &statement.whole : &statement.guarded;
+    slot = call.plan->whole_text.empty() ? &statement.whole : &statement.guarded;
   }
   if (slot != nullptr && *slot) return *slot;
   auto made = loop_.statements.make_unit_statement(

@@ -32,11 +32,16 @@ Task<Status> Session::learn_objects(plan::PlanPtr plan, txn::Participant& partic
     if (!rows) co_return fail(rows.error());
     if (auto learned = known.learn_relations(plan->origins, *rows); !learned) co_return learned;
   }
-  if (known.is_home() || !plan->snapshot || known.types_hash() == plan->snapshot->types_hash)
-    co_return Status{};
+  if (!plan->snapshot) co_return Status{};
+  co_return co_await learn_types(plan->snapshot, participant);
+}
+
+Task<Status> Session::learn_types(catalog::SnapshotPtr snapshot, txn::Participant& participant) {
+  catalog::UnitObjects& known = objects(participant.connection->unit());
+  if (known.is_home() || known.types_hash() == snapshot->types_hash) co_return Status{};
   auto rows = co_await hidden_rows(participant, catalog::types_query());
   if (!rows) co_return fail(rows.error());
-  co_return known.learn_types(*plan->snapshot, *rows);
+  co_return known.learn_types(*snapshot, *rows);
 }
 
 Task<Result<catalog::TextTable>> Session::hidden_rows(txn::Participant& participant, std::string sql) {

@@ -180,6 +180,14 @@ void Session::send_error(const Error& error) {
   send_error(wire::to_fields(error, "ERROR"));
 }
 
+void Session::send_failure(const Error& error) {
+  const auto fields = std::exchange(stale_, std::nullopt);
+  if (fields && fields->get('C') == error.sqlstate && fields->get('M') == error.message)
+    send_error(*fields);
+  else
+    send_error(error);
+}
+
 void Session::send_error(const wire::ErrorFields& fields) {
   loop_.metrics.count_error(std::string(fields.get('C')));
   if (error_offset_ > 0 && !fields.get('P').empty()) {

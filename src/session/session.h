@@ -109,6 +109,7 @@ class Session final : public placement::UnitRunner {
   Task<void> fatal(Error error);
   void send_error(const Error& error);
   void send_error(const wire::ErrorFields& fields);
+  void send_failure(const Error& error);  // with all fields, where a unit's error was kept for a second try
   void send_ready();
   void send_notice(std::string_view severity, const Error& error);
   void flush_notifications();
@@ -164,6 +165,7 @@ class Session final : public placement::UnitRunner {
   // Whether everything is known that translating the answer of this plan takes. `leaf`: it names a leaf.
   bool knows_objects(const plan::Plan& plan, UnitId unit, bool leaf, bool parameters);
   Task<Status> learn_objects(plan::PlanPtr plan, txn::Participant& participant);
+  Task<Status> learn_types(catalog::SnapshotPtr snapshot, txn::Participant& participant);
   // Rows of a SELECT of ours on a unit, also in the middle of a batch.
   Task<Result<catalog::TextTable>> hidden_rows(txn::Participant& participant, std::string sql);
 
@@ -213,6 +215,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> pump_copy_in(txn::Participant& participant);
   Task<Status> copy_in(Call& call);
   Task<Status> copy_out(Call& call);
+  Task<Result<std::vector<Oid>>> copied_types(const plan::CopySpec& spec);
 
   // --- extended_query.cpp ---
   Task<Status> extended(const wire::Header& header, std::string_view body);
@@ -248,6 +251,7 @@ class Session final : public placement::UnitRunner {
   const Call* routed_ = nullptr;
   const plan::UnitTarget* routed_target_ = nullptr;
   uint32_t error_offset_ = 0;
+  std::optional<wire::ErrorFields> stale_;      // the last error that a newer catalog may avoid
   std::vector<catalog::UnitObjects*> objects_;  // by unit
   SessionEntryPtr entry_;
   backend::Identity identity_, service_;

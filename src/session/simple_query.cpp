@@ -174,7 +174,7 @@ Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& 
   call.values.sql = sql;
   call.values.tpl = template_.exact ? nullptr : &template_;
   auto done = co_await execute(call);
-  if (!done && done.error().sqlstate != kTold) send_error(done.error());
+  if (!done && done.error().sqlstate != kTold) send_failure(done.error());
   if (!done) txn_->fail_block();
   co_return done.has_value();
 }

@@ -146,6 +146,41 @@ pg_query::RangeVar* find_relation(google::protobuf::Message& message, std::strin
   return nullptr;
 }
 
+// Calls `visit` for every node of the tree, from the outside in.
+template <class Visit>
+void each_node(google::protobuf::Message& message, const Visit& visit) {
+  if (message.GetDescriptor() == pg_query::Node::descriptor()) visit(static_cast<pg_query::Node&>(message));
+  const auto* reflection = message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      each_node(field->is_repeated() ? *reflection->MutableRepeatedMessage(&message, field, i)
+                                     : *reflection->MutableMessage(&message, field),
+                visit);
+    }
+  }
+}
+
+// Puts a plain reference in place of a sub-select that was made for it.
+bool take_view(pg_query::Node& node, const std::string& alias, const RelationRef& relation) {
+  if (!node.has_range_subselect()) return false;
+  const pg_query::RangeSubselect& view = node.range_subselect();
+  const auto& from = view.subquery().select_stmt().from_clause();
+  if (from.size() != 1 || from[0].range_var().alias().aliasname() != alias) return false;
+  if (view.alias().aliasname() != (relation.alias.empty() ? relation.name : relation.alias)) return false;
+  pg_query::RangeVar var = from[0].range_var();
+  var.set_schemaname(relation.schema);
+  if (relation.alias.empty())
+    var.clear_alias();
+  else
+    *var.mutable_alias() = view.alias();
+  *node.mutable_range_var() = std::move(var);
+  return true;
+}
+
 }  // namespace
 
 ParsedText::ParsedText() : storage_(std::make_unique<Storage>()) {}
@@ -215,6 +250,19 @@ bool RewriteProof::equal_but_leaves(std::string_view rewritten, const std::vecto
     if (relation.alias.empty()) var->clear_alias();
   }
   return equal(*parsed.mutable_stmts(0)->mutable_stmt());
+}
+
+bool RewriteProof::equal_but_views(std::string_view rewritten,
+                                   const std::vector<const RelationRef*>& relations) {
+  pg_query::ParseResult parsed;
+  if (!decode(rewritten, parsed, nullptr) || parsed.stmts_size() != 1) return false;
+  size_t taken = 0;
+  each_node(parsed, [&](pg_query::Node& node) {
+    for (size_t i = 0; i < relations.size(); ++i) {
+      if (take_view(node, view_alias(i), *relations[i])) return void(++taken);
+    }
+  });
+  return taken == relations.size() && equal(*parsed.mutable_stmts(0)->mutable_stmt());
 }
 
 }  // namespace decan::sql

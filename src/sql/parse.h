@@ -56,6 +56,10 @@ class RewriteProof {
     std::string schema, name;
   };
   bool equal_but_leaves(std::string_view rewritten, const std::vector<LeafName>& leaves);
+  // In place of each relation, in this order, stands a sub-select of one relation with this alias, under the
+  // relation's alias or its name.
+  static std::string view_alias(size_t index) { return "decan:" + std::to_string(index); }
+  bool equal_but_views(std::string_view rewritten, const std::vector<const RelationRef*>& relations);
 
  private:
   bool equal(google::protobuf::Message& rewritten);

@@ -12,11 +12,10 @@ SCRIPT = """
 CREATE TYPE dump_mood AS ENUM ('sad', 'happy');
 CREATE SEQUENCE dump_numbers START 100;
 CREATE TABLE dump_customers (id int PRIMARY KEY, name text NOT NULL, mood dump_mood DEFAULT 'happy',
-    n int DEFAULT nextval('dump_numbers'), CONSTRAINT dump_name CHECK (name <> ''));
-CREATE TABLE dump_orders (customer int REFERENCES dump_customers ON DELETE CASCADE, id int, PRIMARY KEY (customer, id));
+    n bigint DEFAULT nextval('dump_numbers'), CONSTRAINT dump_name CHECK (name <> ''));
+CREATE TABLE dump_orders (customer int, id int, PRIMARY KEY (customer, id));
 CREATE TABLE dump_colours (id serial PRIMARY KEY, name text UNIQUE);
 CREATE INDEX dump_index ON dump_customers (lower(name));
-CREATE VIEW dump_view AS SELECT name FROM dump_colours WHERE id > 0;
 CREATE FUNCTION dump_add(a int, b int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b';
 COMMENT ON TABLE dump_customers IS 'customers';
 GRANT SELECT ON dump_customers TO PUBLIC;
@@ -35,8 +34,10 @@ def schema(cluster):
                 connection.execute(statement)
         connection.execute("SELECT create_distributed_table('dump_customers', 'id')")
         connection.execute("SELECT create_distributed_table('dump_orders', 'customer', colocate_with => 'dump_customers')")
+        connection.execute("ALTER TABLE dump_orders ADD FOREIGN KEY (customer) REFERENCES dump_customers ON DELETE CASCADE")
         connection.execute("SELECT create_reference_table('dump_colours')")
-        connection.execute("INSERT INTO dump_colours (name) VALUES ('red'), ('blue')")
+        connection.execute("CREATE VIEW dump_view AS SELECT name FROM dump_colours WHERE id > 0")
+        connection.execute("INSERT INTO dump_colours VALUES (1, 'red'), (2, 'blue')")
         connection.execute("INSERT INTO dump_customers (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
     yield
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:

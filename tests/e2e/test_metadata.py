@@ -63,6 +63,52 @@ def test_a_portal_fetched_in_pieces_without_describe(connection, make_table):
                 assert raw.get_value(row, 0)[8:12] == element
 
 
+def test_binary_copy_holds_the_home_units_types(connection, make_table):
+    connection.execute("DROP TYPE IF EXISTS meta_kind CASCADE")
+    connection.execute("CREATE TYPE meta_kind AS ENUM ('x', 'y')")
+    table = make_table("k int PRIMARY KEY, kinds meta_kind[]", key="k", prefix="meta")
+    for key in range(20):
+        connection.execute(f"INSERT INTO {table} VALUES ({key}, '{{x,y}}')")
+    element = connection.execute("SELECT 'meta_kind'::regtype::oid::int").fetchone()[0].to_bytes(4, "big")
+    query = f"(SELECT kinds, k FROM {table} WHERE k = 7)"
+    for source, rows in ((table, 20), (query, 1)):
+        with connection.cursor().copy(f"COPY {source} TO STDOUT (FORMAT binary)") as copy:
+            data = b"".join(copy)
+        head = (1).to_bytes(4, "big") + (0).to_bytes(4, "big")
+        assert data.count(head + element + (2).to_bytes(4, "big")) == rows
+        if source == table:
+            whole = data
+    before = connection.execute(f"SELECT * FROM {table} ORDER BY k").fetchall()
+    connection.execute(f"DELETE FROM {table}")
+    with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
+        for at in range(0, len(whole), 7):
+            copy.write(whole[at:at + 7])
+    assert connection.execute(f"SELECT * FROM {table} ORDER BY k").fetchall() == before
+
+
+def failed_copy(connection, table: str, options: str, data: str) -> psycopg.Error:
+    with pytest.raises(psycopg.Error) as caught:
+        with connection.cursor().copy(f"COPY {table} FROM STDIN {options}") as copy:
+            copy.write(data)
+    return caught.value
+
+
+def test_copy_errors_tell_the_clients_line(connection, make_table):
+    table = make_table("k int PRIMARY KEY, v int CHECK (v < 1000)", key="k", prefix="meta")
+    for bad in (1, 2, 3, 137, 138, 200):
+        lines = [f"{k}\t{k}\n" for k in range(1, 201)]
+        lines[bad - 1] = f"{bad}\tx\n"
+        error = failed_copy(connection, table, "", "".join(lines))
+        assert error.diag.context == f'COPY {table}, line {bad}, column v: "x"'
+        assert error.diag.message_detail is None
+        lines[bad - 1] = f"{bad}\t5000\n"
+        assert failed_copy(connection, table, "", "".join(lines)).diag.context == f'COPY {table}, line {bad}: "{bad}\t5000"'
+    error = failed_copy(connection, table, "", "1\t1\nx\t2\n")
+    assert (error.diag.message_detail, error.diag.context) == (None, f'COPY {table}, line 2, column k: "x"')
+    error = failed_copy(connection, table, "(FORMAT csv, HEADER)", "k,v\n" + "".join(f'"{k}","\n{k}"\n' for k in range(1, 9)) + "9,y\n")
+    assert error.diag.context == f'COPY {table}, line 18, column v: "y"'
+
+
 @pytest.fixture(autouse=True)
 def _types(connection):
     yield

@@ -16,9 +16,10 @@ def engine(cluster):
 def schema(engine, make_table, connection):
     customers = make_table("id int PRIMARY KEY, name varchar(30) NOT NULL, balance numeric(10,2) DEFAULT 0", key="id",
                            prefix="sa")
-    orders = make_table(f"customer_id int REFERENCES {customers}, id int, note text, PRIMARY KEY (customer_id, id)", key=None,
+    orders = make_table(f"customer_id int, id int, note text, PRIMARY KEY (customer_id, id)", key=None,
                         prefix="sa")
     connection.execute(f"SELECT create_distributed_table('{orders}', 'customer_id', colocate_with => '{customers}')")
+    connection.execute(f"ALTER TABLE {orders} ADD FOREIGN KEY (customer_id) REFERENCES {customers}")
     connection.execute(f"CREATE INDEX {orders}_note ON {orders} (note)")
     return customers, orders
 

@@ -8,7 +8,7 @@
     -- session: b            from here on another connection (opened when first named); `main` is the first
     -- mode: simple          always sent as a simple query (several statements in one string)
     -- mode: typed           parameter types are declared in text mode too (else the server infers them)
-    -- ignore: rows notices  parts that are not compared: rows columns tag notices message context position
+    -- ignore: rows notices  parts that are not compared: rows columns origins tag notices message context position
     -- only: plain | decan   sent to one side only, nothing compared
     -- modes: simple         (before the first statement) the whole file in these modes only
 
