@@ -106,15 +106,15 @@ void Loop::run() {
     run_ready();
     if (stopping_) break;
     events_count_ = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()),
-                                 ready_.empty() ? wait_ms(Clock::now()) : 0);
+                                 ready_.empty() ? wait_ms(now_) : 0);
+    now_ = Clock::now();
     for (events_at_ = 0; events_at_ < events_count_;) {
       const epoll_event event = events_[static_cast<size_t>(events_at_++)];
       if (event.data.ptr != nullptr) static_cast<Source*>(event.data.ptr)->on_ready(event.events);
     }
     events_count_ = 0;
-    const TimePoint now = Clock::now();
-    if (!timers_.empty() && timers_.begin()->first <= now) fire_timers(now);
-    if (now >= next_tick_) tick(now);
+    if (!timers_.empty() && timers_.begin()->first <= now_) fire_timers(now_);
+    if (now_ >= next_tick_) tick(now_);
   }
   release_free_frames();
 }

@@ -56,6 +56,9 @@ class Loop {
   TickHandle on_tick(std::function<void()> callback);
 
   unsigned index() const { return index_; }
+  // When the events that are being handled were fetched: a clock that costs nothing, for what happens per
+  // statement.
+  TimePoint now() const { return now_; }
 
   // --- for what waits on this loop ---
   // Watches a descriptor. Edge-triggered events tell a change once: whoever gets one goes on until EAGAIN.
@@ -90,6 +93,7 @@ class Loop {
   std::array<epoll_event, 128> events_;
   int events_at_ = 0, events_count_ = 0;
   Timers timers_;
+  TimePoint now_ = Clock::now();
   TimePoint next_tick_{};
   std::list<Stream*> limited_;  // streams with a deadline
   std::list<std::weak_ptr<std::function<void()>>> tick_callbacks_;

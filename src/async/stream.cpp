@@ -150,6 +150,7 @@ void Stream::drop(const Wait* wait) {
 }
 
 void Stream::on_ready(uint32_t events) {
+  at_once_ = 0;
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   if (Wait* const writer = writer_; writer != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {

@@ -30,6 +30,9 @@ class Stream final : public Source {
   static Task<Result<std::unique_ptr<Stream>>> connect(Loop& loop, std::string host, uint16_t port,
                                                        TimePoint deadline);
 
+  // Reads that need not wait, one after another, before everybody else on the loop has his turn.
+  static constexpr unsigned kAtOnce = 32;
+
   // What a read or a wait is for, and who is to be resumed. Lives in the awaiting coroutine's frame.
   class Wait {
    public:
@@ -40,8 +43,12 @@ class Stream final : public Source {
     ~Wait() {
       if (registered_) stream_.drop(this);
     }
-    bool await_ready() { return stream_.attempt(*this); }
+    bool await_ready() { return stream_.attempt(*this) && ++stream_.at_once_ < kAtOnce; }
     void await_suspend(std::coroutine_handle<> waiter) {
+      if (outcome_ != Outcome::kNone) {
+        stream_.at_once_ = 0;
+        return stream_.loop_.resume_soon(waiter);
+      }
       waiter_ = waiter;
       registered_ = true;
       stream_.enlist(this);
@@ -101,6 +108,9 @@ class Stream final : public Source {
   bool is_open() const { return fd_ >= 0; }
   // A byte can be read now, or the peer has closed.
   bool can_read();
+  // The same as far as it has been noticed, without asking the kernel: what came since the loop last fetched
+  // events is not seen; sometimes true without a byte.
+  bool may_have_input() const { return readable_ || fd_ < 0; }
   // True when the peer has closed or sent something unasked: an idle connection must not be used then.
   bool idle_is_broken() { return can_read(); }
 
@@ -138,6 +148,7 @@ class Stream final : public Source {
   bool readable_ = false;  // the kernel may have bytes for us
   bool hung_up_ = false;   // the peer has closed its side: a read does not wait any more
   bool timed_out_ = false;
+  unsigned at_once_ = 0;  // reads since the loop was here
   Wait* reader_ = nullptr;
   Wait* writer_ = nullptr;
   std::unique_ptr<ssl_st, TlsDeleter> tls_;

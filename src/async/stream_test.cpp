@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 
@@ -125,6 +126,30 @@ TEST_F(StreamOverAPair, AnIdleStreamThatWasSpokenToIsBroken) {
   loop_.call([&] { EXPECT_FALSE(stream_->idle_is_broken()); });
   say("unasked");
   loop_.call([&] { EXPECT_TRUE(stream_->idle_is_broken()); });
+}
+
+Task<int> reads_bytes(Stream* stream, int count, const bool* others_ran) {
+  char byte = 0;
+  int before_others = 0;
+  for (int i = 0; i < count; ++i) {
+    (void)co_await stream->read_some(&byte, 1);
+    if (!*others_ran) ++before_others;
+  }
+  co_return before_others;
+}
+
+TEST_F(StreamOverAPair, AReaderThatNeverHasToWaitLetsOthersRun) {
+  say(std::string(1000, 'x'));
+  bool others_ran = false;
+  std::atomic<int> before_others{-1};
+  loop_.call([&] {
+    loop_.loop().spawn([](Stream* stream, const bool* others, std::atomic<int>* out) -> Task<void> {
+      *out = co_await reads_bytes(stream, 1000, others);
+    }(stream_.get(), &others_ran, &before_others));
+    loop_.loop().post([&] { loop_.loop().post([&] { others_ran = true; }); });
+  });
+  while (before_others < 0) std::this_thread::sleep_for(1ms);
+  EXPECT_LE(before_others, 4 * static_cast<int>(Stream::kAtOnce));
 }
 
 Task<Status> either(Stream* stream) {

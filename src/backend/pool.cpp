@@ -26,15 +26,16 @@ const meta::UnitRecord* Pool::record_of(UnitId id) const {
 }
 
 UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
-  const auto found = unit.idle.find(Key(identity.database, identity.role));
+  const auto found = unit.idle.find(identity);
   if (found == unit.idle.end()) return {};
   auto& list = found->second;
   while (!list.empty()) {
     UnitConnectionPtr candidate = std::move(list.back());
     list.pop_back();
     // A connection that rested may have been closed by the unit meanwhile; one just returned has not.
-    const bool rested = Clock::now() - candidate->idle_since > std::chrono::milliseconds(20);
-    if (!rested || !candidate->stream().idle_is_broken()) return candidate;
+    const bool rested = loop_.now() - candidate->idle_since > std::chrono::milliseconds(20);
+    if (!rested && !candidate->stream().may_have_input()) return candidate;
+    if (!candidate->stream().idle_is_broken()) return candidate;
     candidate->mark_broken();
     --unit.open;
   }
@@ -122,17 +123,30 @@ void Pool::closed(UnitId id) {
   wake(unit);
 }
 
-bool Pool::may_stay(const UnitConnection& connection, const PerUnit& unit) const {
+bool Pool::may_stay(UnitConnection& connection, const PerUnit& unit) const {
+  if (!connection.is_clean() || unit.open > limits_.max_per_unit ||
+      loop_.now() - connection.opened_at() >= limits_.max_lifetime) {
+    return false;
+  }
+  if (connection.vetted_at == changes_) return true;
   const auto forgotten = [&](const auto& times, const std::string& name) {
     const auto found = times.find(name);
     return found != times.end() && connection.opened_at() <= found->second;
   };
   const meta::UnitRecord* record = record_of(connection.unit());
-  return connection.is_clean() && Clock::now() - connection.opened_at() < limits_.max_lifetime &&
-         unit.open <= limits_.max_per_unit && record != nullptr && record->host == connection.record().host &&
-         record->port == connection.record().port &&
-         !forgotten(forgotten_roles_, connection.identity().role) &&
-         !forgotten(forgotten_databases_, connection.identity().database);
+  if (record == nullptr || record->host != connection.record().host ||
+      record->port != connection.record().port || forgotten(forgotten_roles_, connection.identity().role) ||
+      forgotten(forgotten_databases_, connection.identity().database)) {
+    return false;
+  }
+  connection.vetted_at = changes_;
+  return true;
+}
+
+std::vector<UnitConnectionPtr>& Pool::idle_list(PerUnit& unit, const Identity& identity) {
+  const auto found = unit.idle.find(identity);
+  if (found != unit.idle.end()) return found->second;
+  return unit.idle[Key{identity.database, identity.role}];
 }
 
 void Pool::release(UnitConnectionPtr connection) {
@@ -144,8 +158,8 @@ void Pool::release(UnitConnectionPtr connection) {
     closed(id);
     return;
   }
-  connection->idle_since = Clock::now();
-  auto& list = unit.idle[Key(connection->identity().database, connection->identity().role)];
+  connection->idle_since = loop_.now();
+  auto& list = idle_list(unit, connection->identity());
   list.push_back(std::move(connection));
   wake(unit);
 }
@@ -160,6 +174,7 @@ void Pool::close_idle_if(PerUnit& unit, Condition condition) {
 }
 
 void Pool::update_units(UnitsPtr units) {
+  ++changes_;
   units_ = std::move(units);
   for (auto& unit : per_unit_) {
     close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return !may_stay(*idle, *unit); });
@@ -179,6 +194,7 @@ void Pool::close_idle() {
 }
 
 void Pool::forget_role(const std::string& role) {
+  ++changes_;
   forgotten_roles_[role] = Clock::now();
   for (auto& unit : per_unit_) {
     close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return idle->identity().role == role; });
@@ -186,6 +202,7 @@ void Pool::forget_role(const std::string& role) {
 }
 
 void Pool::forget_database(const std::string& database) {
+  ++changes_;
   forgotten_databases_[database] = Clock::now();
   for (auto& unit : per_unit_) {
     close_idle_if(*unit,

@@ -61,14 +61,23 @@ class Pool {
   void forget_database(const std::string& database);  // the same, so that it can be dropped
 
  private:
-  using Key = std::tuple<std::string, std::string>;  // database, role
+  struct Key {
+    std::string database, role;
+  };
+  struct KeyLess {  // finds an identity without a copy of its names
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const {
+      const int order = std::string_view(a.database).compare(b.database);
+      return order < 0 || (order == 0 && a.role < b.role);
+    }
+  };
   struct Waiter {
     explicit Waiter(async::Loop& loop) : event(loop) {}
     async::Event event;
     bool woken = false;
   };
   struct PerUnit {
-    std::map<Key, std::vector<UnitConnectionPtr>> idle;
+    std::map<Key, std::vector<UnitConnectionPtr>, KeyLess> idle;
     size_t open = 0;              // idle, in use and being opened
     std::deque<Waiter*> waiting;  // in order of arrival; leaves the queue when it runs again
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
@@ -80,7 +89,8 @@ class Pool {
   // Wakes as many of those who wait as there are connections to be had.
   void wake(PerUnit& unit);
   void closed(UnitId unit);
-  bool may_stay(const UnitConnection& connection, const PerUnit& unit) const;
+  std::vector<UnitConnectionPtr>& idle_list(PerUnit& unit, const Identity& identity);
+  bool may_stay(UnitConnection& connection, const PerUnit& unit) const;
   const meta::UnitRecord* record_of(UnitId unit) const;
   void housekeeping();
   PerUnit& per_unit(UnitId unit);
@@ -89,6 +99,8 @@ class Pool {
   UnitsPtr units_;
   PoolLimits limits_;
   std::vector<std::unique_ptr<PerUnit>> per_unit_;
+  // Grows whenever an open connection may have become one that nobody should get any more.
+  uint64_t changes_ = 1;
   // Connections opened before these times are not kept. Entries die with the longest-lived connection they
   // could concern.
   std::map<std::string, async::TimePoint> forgotten_roles_, forgotten_databases_;

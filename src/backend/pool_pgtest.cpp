@@ -285,9 +285,8 @@ TEST_F(PoolOnPostgres, TheLeastRecentlyUsedStatementsAreClosed) {
   std::vector<UnitStatementPtr> statements;
   loop_.call([&] {
     for (uint64_t id = 1; id <= 3; ++id) {
-      auto statement = std::make_shared<UnitStatement>();
-      statement->id = id;
-      statement->sql = "SELECT " + std::to_string(id);
+      auto statement = std::make_shared<UnitStatement>(
+          UnitStatement{.id = id, .sql = "SELECT " + std::to_string(id), .parameter_types = {}});
       statements.push_back(statement);
       connection.writer().parse(statement->name(), statement->sql, {});
       connection.expect({Expected::Kind::kParse, false, statement, {}});

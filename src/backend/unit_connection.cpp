@@ -278,18 +278,18 @@ Task<Status> UnitConnection::fill(size_t least) {
     if (auto waited = co_await wait_either(); !waited) co_return waited;
   }
   char* space = input_.space(std::min<size_t>(least, kReadBytes / 2));
-  const auto n = co_await stream_->read_some(space, input_.space_bytes());
-  if (!n) {
-    broken_ = true;
-    co_return fail(with_unit(n.error()));
+  co_return filled(co_await stream_->read_some(space, input_.space_bytes()));
+}
+
+Status UnitConnection::filled(Result<size_t> read) {
+  if (read && *read > 0) [[likely]] {
+    input_.produced(*read);
+    return {};
   }
-  if (*n == 0) {
-    broken_ = true;
-    co_return fail(
-        with_unit(Error{std::string(sqlstate::kConnectionFailure), "the server closed the connection"}));
-  }
-  input_.produced(*n);
-  co_return Status{};
+  broken_ = true;
+  if (!read) return fail(with_unit(std::move(read.error())));
+  return fail(
+      with_unit(Error{std::string(sqlstate::kConnectionFailure), "the server closed the connection"}));
 }
 
 Task<Result<UnitConnection::Frame>> UnitConnection::next_frame(uint32_t max_body_bytes) {

@@ -114,13 +114,28 @@ class UnitConnection {
   async::Task<Status> wait_either();
 
   // --- receiving ---
-  std::list<Expected>& expected() { return expected_; }
-  const std::list<Expected>& expected() const { return expected_; }
+  using Owed = std::list<Expected, async::Recycling<Expected>>;
+  Owed& expected() { return expected_; }
+  const Owed& expected() const { return expected_; }
   ByteBuffer& input() { return input_; }
   // Reads more; an error closes the connection (`broken`). What out() still holds is sent meanwhile: a unit
   // that can not get rid of its replies takes no messages, so that waiting for either alone could last for
   // ever.
   async::Task<Status> fill(size_t least = kReadBytes);
+  // The same for when nothing is left to send, at the price of a read only.
+  class Fill : public async::Stream::Read {
+   public:
+    explicit Fill(UnitConnection& connection)
+        : Read(*connection.stream_, connection.input_.space(kReadBytes / 2), connection.input_.space_bytes(),
+               EPOLLIN),
+          connection_(connection) {}
+    Status await_resume() { return connection_.filled(Read::await_resume()); }
+
+   private:
+    UnitConnection& connection_;
+  };
+  bool nothing_to_send() const { return out_.empty() && writer_->status(); }
+  Fill read_more() { return Fill(*this); }
   // Next whole frame; views die at the next fill(). Consume it with consume_frame().
   struct Frame {
     char type;
@@ -187,7 +202,9 @@ class UnitConnection {
   const std::string& cancel_key() const { return cancel_key_; }
   const meta::UnitRecord& record() const { return record_; }
 
+  // The pool's book-keeping.
   async::TimePoint idle_since{};
+  uint64_t vetted_at = 0;
 
  private:
   UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity);
@@ -196,6 +213,7 @@ class UnitConnection {
   async::Task<Status> authenticate(const wire::Authentication& request,
                                    std::unique_ptr<auth::ScramClient>& scram);
   Result<std::string> channel_binding(const std::vector<std::string>& mechanisms) const;
+  Status filled(Result<size_t> read);
   Status drop_unsendable();
   void all_sent();
   void set_stalled(bool stalled);
@@ -214,7 +232,7 @@ class UnitConnection {
   bool stalled_ = false;        // the unit does not take messages while its replies are not taken
   size_t sent_ = 0;             // bytes of out_ that are sent; more than 0: the rest begins inside a message
   ByteBuffer input_{kReadBytes};
-  std::list<Expected> expected_;
+  Owed expected_;
   std::map<std::string, std::string, std::less<>> parameters_;
   uint32_t pid_ = 0;
   std::string cancel_key_;

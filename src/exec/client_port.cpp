@@ -14,29 +14,39 @@ Task<Status> ClientPort::forward(std::string_view bytes) {
   co_return co_await stream_->write(bytes);
 }
 
-Task<Status> ClientPort::flush() {
-  if (out_.empty()) co_return Status{};
-  bytes_out_ += out_.size();
+bool ClientPort::try_flush() {
+  if (out_.empty()) return true;
   const auto taken = stream_->try_write(out_);
-  if (!taken) co_return fail(taken.error());
-  if (*taken < out_.size()) {
-    if (auto rest = co_await stream_->write(std::string_view(out_).substr(*taken)); !rest) co_return rest;
+  if (!taken) return false;
+  bytes_out_ += *taken;
+  if (*taken == out_.size()) {
+    out_.clear();
+    return true;
   }
+  out_.erase(0, *taken);
+  return false;
+}
+
+Task<Status> ClientPort::flush() {
+  if (try_flush()) co_return Status{};
+  bytes_out_ += out_.size();
+  if (auto rest = co_await stream_->write(out_); !rest) co_return rest;
   out_.clear();
   co_return Status{};
 }
 
-Task<Status> ClientPort::fill(size_t least) {
-  char* space = input_.space(least);
-  const auto n = co_await stream_->read_some(space, input_.space_bytes());
-  if (!n) co_return fail(n.error());
-  if (*n == 0) co_return fail(sqlstate::kConnectionFailure, "client closed the connection");
-  input_.produced(*n);
-  bytes_in_ += *n;
-  co_return Status{};
+Status ClientPort::filled(Result<size_t> read) {
+  if (!read) return fail(std::move(read.error()));
+  if (*read == 0) return fail(sqlstate::kConnectionFailure, "client closed the connection");
+  if (*read == input_.space_bytes())
+    read_ahead_ = std::min(kMaxReadAhead, 2 * std::max<size_t>(*read, kIdleInputBytes));
+  input_.produced(*read);
+  bytes_in_ += *read;
+  return {};
 }
 
 void ClientPort::shrink() {
+  read_ahead_ = 1;
   input_.shrink(kIdleInputBytes);
   if (out_.empty() && out_.capacity() > 1024) out_ = std::string();
 }

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <optional>
 #include <span>
 #include <string>
@@ -69,7 +69,7 @@ class UnitParameters {
   std::span<const Oid> types_;
   std::vector<Value> own_values_;
   std::vector<Oid> own_types_;
-  std::deque<std::string> bytes_;
+  std::list<std::string> bytes_;  // which stay where they are; empty in most cases
 };
 
 }  // namespace decan::exec

@@ -33,6 +33,12 @@ Task<Result<RelayOutcome>> Relay::run() {
     }
     if (auto taken = quick(); !taken) co_return fail(taken.error());
     if (expected.empty() || expected.front().kind == Kind::kLocal) continue;
+    // The usual wait, without a look at what is not there.
+    if (pass_left_ == 0 && unit_.input().empty() && unit_.nothing_to_send() &&
+        client_.out().size() < ClientPort::kWriteAt) {
+      if (auto filled = co_await unit_.read_more(); !filled) co_return lost(std::move(filled.error()));
+      continue;
+    }
     auto stepped = co_await step();
     if (!stepped) co_return fail(stepped.error());
     if (*stepped == Step::kStop) co_return outcome_;
@@ -72,6 +78,10 @@ Status Relay::quick() {
           done = describe(in.substr(0, bytes));
         }
         if (done && kind == Kind::kDescribePortal) expected.pop_front();
+        break;
+      case 'n':
+        if (kind != Kind::kDescribePortal) return {};
+        expected.pop_front();
         break;
       case 'D':
         if ((kind != Kind::kQuery && kind != Kind::kExecute) || !id_columns_.empty()) return {};

@@ -68,6 +68,10 @@ struct UnitTarget {
 // hint.
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
 
+// The same for the usual case, one key with one value that is known, without a vector; nullopt: ask
+// resolve().
+std::optional<UnitTarget> resolve_one(const Plan& plan, const Values& values);
+
 // The text to send to a target. One target: the whole statement, whose answer is the answer, leaves named for
 // a single bucket. Several: the fragment for kScatter, whose rows are to be merged; INSERT rows picked; the
 // guarded statement otherwise.

@@ -484,6 +484,23 @@ Result<std::vector<UnitTarget>> resolve_units(const Plan& plan, const Values& va
 
 }  // namespace
 
+std::optional<UnitTarget> resolve_one(const Plan& plan, const Values& values) {
+  const Routing& routing = plan.routing;
+  if (routing.to != RouteTo::kByKey || routing.keys.size() != 1 || !routing.also.empty() ||
+      routing.only_unit || routing.group == nullptr || std::holds_alternative<InsertRows>(plan.detail)) {
+    return std::nullopt;
+  }
+  const KeyCondition& key = routing.keys.front();
+  if (key.any_array_parameter || key.any_array_literal || key.any_of.size() != 1) return std::nullopt;
+  const KeyBytes value =
+      bytes_of(key.any_of.front(), routing.group->key_types.front(), values, template_of(plan, values));
+  if (value.outcome != Outcome::kValue) return std::nullopt;
+  const catalog::KeyValue bytes(value.bytes);
+  const auto bucket = catalog::bucket_of(*routing.group, std::span(&bytes, 1));
+  if (!bucket || !*bucket) return std::nullopt;
+  return UnitTarget{routing.group->buckets[(*bucket)->value].unit, **bucket, {}};
+}
+
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values) {
   auto targets = resolve_units(plan, values);
   if (targets && targets->size() > 1) {

@@ -45,6 +45,11 @@ inline RunResult plan_and_run(const Context& context, const std::string& sql,
   }
   const Values values{sql, &tpl, parameters, kNow};
   auto targets = resolve(*out.plan, values);
+  if (const auto one = resolve_one(*out.plan, values)) {
+    // The short way never says anything else than the long one.
+    EXPECT_TRUE(targets && targets->size() == 1 && targets->front().unit == one->unit &&
+                targets->front().bucket == one->bucket && targets->front().insert_rows.empty());
+  }
   if (!targets) {
     out.failed(targets.error());
     return out;

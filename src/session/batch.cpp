@@ -47,19 +47,24 @@ Task<Status> Session::on_flush() {
   co_return co_await port_.flush();
 }
 
+// Whether there is something for bound_batch() to do.
+bool Session::batch_is_long() {
+  if (port_.out().size() >= exec::ClientPort::kWriteAt) return true;
+  const txn::Participant* participant = batch_unit_ ? txn_->find(*batch_unit_) : nullptr;
+  if (participant == nullptr) return false;
+  const backend::UnitConnection& connection = *participant->connection;
+  const size_t queued = connection.out().size() + connection.expected().size() * sizeof(backend::Expected);
+  return queued >= node_.buffer_bytes.load(std::memory_order_relaxed);
+}
+
 // A pipeline of any length is sent piece by piece: before more is taken from the client, what it has queued
 // here is answered, and a client that does not read its answers is not read from.
 Task<Status> Session::bound_batch() {
-  txn::Participant* participant = batch_unit_ ? txn_->find(*batch_unit_) : nullptr;
-  if (participant != nullptr) {
-    const backend::UnitConnection& connection = *participant->connection;
-    const size_t queued = connection.out().size() + connection.expected().size() * sizeof(backend::Expected);
-    if (queued >= node_.buffer_bytes.load(std::memory_order_relaxed)) {
-      const auto unit = batch_unit_;
-      if (auto drained = co_await drain(); !drained) co_return drained;
-      batch_unit_ = unit;
-      queued_parses_.clear();  // the client has been told of all of them
-    }
+  if (port_.out().size() < exec::ClientPort::kWriteAt) {
+    const auto unit = batch_unit_;
+    if (auto drained = co_await drain(); !drained) co_return drained;
+    batch_unit_ = unit;
+    queued_parses_.clear();  // the client has been told of all of them
   }
   co_return co_await port_.relieve();
 }
@@ -93,7 +98,7 @@ Task<void> Session::finish_batch() {
   }
   batch_unit_.reset();
   settle_parses(failed);
-  co_await settle_cancels();
+  if (cancels_in_flight_ > 0 || cancelled_) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
@@ -118,6 +123,7 @@ Task<Status> Session::on_sync() {
   send_ready();
   if (port_.input().size() >= wire::kHeaderBytes + wire::kHeaderBytes)
     co_return co_await port_.relieve();  // more is in the pipeline
+  if (port_.try_flush()) co_return Status{};
   co_return co_await port_.flush();
 }
 

@@ -1,5 +1,6 @@
 #include "session/compute_main.h"
 
+#include <malloc.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -183,6 +184,8 @@ async::Task<void> finish(Node* node) {
 
 int run_compute(const ComputeOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
+  // Large values come and go: their memory goes back to the system at once, and does not pile up in holes.
+  ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
   log::configure(options.config.log.level, options.config.log.format);
   auto store = meta::open_sqlite_store(options.meta_path);
   if (!store) {

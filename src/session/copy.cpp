@@ -58,7 +58,7 @@ Task<Result<bool>> Session::hear_unit(backend::UnitConnection& connection, bool 
 // when it said something that ends the COPY.
 Task<Result<bool>> Session::feed_unit(backend::UnitConnection& connection, bool tell) {
   while (true) {
-    if (connection.stream().can_read() || !connection.input().empty()) {
+    if (connection.stream().may_have_input() || !connection.input().empty()) {
       auto heard = co_await hear_unit(connection, tell);
       if (!heard || *heard) co_return heard;
     }
@@ -97,7 +97,7 @@ Task<Status> Session::pump_copy_in(txn::Participant& participant) {
     port_.input().consume(whole);
     // What is queued at the end goes out while the relay reads.
     if (header.type == 'c' || header.type == 'f') co_return Status{};
-    if (connection.out().size() < kFlushUnitAt && !connection.stream().can_read()) continue;
+    if (connection.out().size() < kFlushUnitAt && !connection.stream().may_have_input()) continue;
     auto spoke = co_await feed_unit(connection, true);
     if (!spoke) co_return fail(spoke.error());
     if (*spoke) co_return Status{};
@@ -321,7 +321,7 @@ Task<Status> Session::copy_in(Call& call) {
     for (Feed& feed : feeds) {
       if (feed.participant == nullptr) continue;
       backend::UnitConnection& connection = *feed.participant->connection;
-      if (connection.out().size() < kFlushUnitAt && !connection.stream().can_read()) continue;
+      if (connection.out().size() < kFlushUnitAt && !connection.stream().may_have_input()) continue;
       if (connection.broken()) continue;
       auto spoke = co_await feed_unit(connection, !broadcast || &feed == &first);
       if (!spoke && failure) failure = fail(spoke.error());

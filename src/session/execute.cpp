@@ -154,6 +154,10 @@ Task<Status> Session::execute_once(Call& call) {
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
     case plan::Action::kInsertRows: {
+      if (const auto one = one_target(call)) {
+        count_statement(StatementTier::kRoute);
+        co_return co_await route(call, *one, 1);
+      }
       auto targets = targets_of(call);
       if (!targets) co_return fail(targets.error());
       count_statement(tier_of(plan, targets->size()));
@@ -209,6 +213,16 @@ Task<Status> Session::execute_once(Call& call) {
       co_return fail(plan.refusal);
   }
   co_return fail(sqlstate::kInternalError, "unknown kind of plan");
+}
+
+// The usual case of targets_of(): one key, one bucket.
+std::optional<plan::UnitTarget> Session::one_target(const Call& call) const {
+  const plan::Plan& plan = *call.plan;
+  if (plan.effects.uses_temp || plan.action == plan::Action::kFetch ||
+      plan.action == plan::Action::kCloseCursor) {
+    return std::nullopt;
+  }
+  return plan::resolve_one(plan, call.values);
 }
 
 Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
@@ -339,6 +353,7 @@ Task<Status> Session::relay(txn::Participant& participant) {
       if (!connection.out().empty() && !outcome->error) {
         if (auto sent = co_await connection.flush(); !sent) co_return sent;
       }
+      if (!outcome->error) co_return Status{};
       co_return co_await finish_relay(participant, std::move(*outcome));
     }
     if (auto pumped = co_await pump_copy_in(participant); !pumped) co_return pumped;

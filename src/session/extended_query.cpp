@@ -89,7 +89,7 @@ Task<Status> Session::extended(const wire::Header& header, std::string_view body
       executing_ = false;
       co_return done;
   }
-  if (done) done = co_await bound_batch();
+  if (done && batch_is_long()) done = co_await bound_batch();
   if (done) co_return done;
   if (done.error().sqlstate == sqlstate::kProtocolViolation && done.error().detail.empty() && !txn_)
     co_return done;
@@ -103,7 +103,9 @@ Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std:
   auto current = co_await snapshot();
   if (!current) co_return fail(current.error());
   const uint64_t context = context_hash();
-  std::string key(reinterpret_cast<const char*>(types.data()), types.size() * sizeof(Oid));
+  std::string key;
+  key.reserve(types.size() * sizeof(Oid) + sql.size());
+  key.append(reinterpret_cast<const char*>(types.data()), types.size() * sizeof(Oid));
   key += sql;
   const uint64_t hash = std::hash<std::string>{}(key);
   auto& cache = loop_.statements.prepared();
@@ -260,6 +262,12 @@ Task<Status> Session::on_parse(std::string_view body) {
 
 // --- portals ---
 
+// Without a look at the catalog's loader: nothing has changed since the last one.
+bool Session::plan_is_current(const SharedStatement& statement) {
+  const bool known = block_snapshot_ || (snapshot_ && node_.catalogs.changes() == snapshot_changes_);
+  return known && statement.context == context_hash();
+}
+
 Task<Status> Session::replan(Portal& portal) {
   auto current = co_await snapshot();
   if (!current) co_return fail(current.error());
@@ -286,8 +294,10 @@ Task<Status> Session::on_bind(std::string_view body) {
   if (!name.empty() && portals_.contains(name))
     co_return fail(sqlstate::kDuplicateCursor, "cursor \"" + name + "\" already exists");
   portal.statement = found->second;
-  if (auto planned = co_await replan(portal); !planned) co_return planned;
-  found->second = portal.statement;
+  if (!plan_is_current(*portal.statement)) {
+    if (auto planned = co_await replan(portal); !planned) co_return planned;
+    found->second = portal.statement;
+  }
   SharedStatement& statement = *portal.statement;
   if (auto allowed = check_in_block(*statement.plan); !allowed) co_return allowed;
   if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
@@ -310,8 +320,7 @@ Task<Status> Session::on_bind(std::string_view body) {
                        std::to_string(types.size()),
                    "Bind.");
   }
-  portal.parameter_formats = bind->parameter_formats;
-  portal.result_formats = bind->result_formats;
+  portal.parameters.reserve(bind->parameters.size());
   for (size_t i = 0; i < bind->parameters.size(); ++i) {
     plan::ParameterValue value;
     value.is_null = !bind->parameters[i].has_value();
@@ -323,6 +332,8 @@ Task<Status> Session::on_bind(std::string_view body) {
     }
     portal.parameters.push_back(value);
   }
+  portal.parameter_formats = std::move(bind->parameter_formats);
+  portal.result_formats = std::move(bind->result_formats);
   auto [at, inserted] = portals_.insert_or_assign(name, std::move(portal));
   Portal& bound = at->second;
   if (!goes_to_unit_whole(*bound.statement->plan)) {
@@ -332,12 +343,16 @@ Task<Status> Session::on_bind(std::string_view body) {
   Call call;
   call.plan = bound.statement->plan;
   call.values = {bound.statement->sql, nullptr, bound.parameters};
-  auto targets = targets_of(call);
-  if (!targets) {
-    portals_.erase(at);
-    co_return fail(targets.error());
+  if (auto one = one_target(call)) {
+    bound.targets.push_back(std::move(*one));
+  } else {
+    auto targets = targets_of(call);
+    if (!targets) {
+      portals_.erase(at);
+      co_return fail(targets.error());
+    }
+    bound.targets = std::move(*targets);
   }
-  bound.targets = std::move(*targets);
   if (bound.targets.size() != 1) {
     local_reply(encoded(&wire::Writer::empty, '2'));
     co_return Status{};
@@ -348,12 +363,16 @@ Task<Status> Session::on_bind(std::string_view body) {
     if (auto drained = co_await drain(); !drained) co_return drained;
     if (auto opened = co_await begin_implicit(); !opened) co_return opened;
   }
-  auto participant = co_await join(unit, txn_->in_block());
-  if (!participant) co_return fail(participant.error());
+  txn::Participant* participant = txn_->try_join(unit, txn_->in_block(), settings_);
+  if (participant == nullptr) {
+    auto joined = co_await join(unit, txn_->in_block());
+    if (!joined) co_return fail(joined.error());
+    participant = *joined;
+  }
   const plan::Plan& plan = *bound.statement->plan;
   const bool leaf = bound.targets.front().bucket && !plan.leaf_text.empty();
   if (!knows_objects(plan, unit, leaf, bound.statement->has_unit_types())) {
-    if (auto learned = co_await learn_objects(bound.statement->plan, **participant); !learned)
+    if (auto learned = co_await learn_objects(bound.statement->plan, *participant); !learned)
       co_return learned;
   }
   const bool binary_rows = std::ranges::find(bound.result_formats, 1) != bound.result_formats.end();
@@ -362,20 +381,21 @@ Task<Status> Session::on_bind(std::string_view body) {
     bound.translated = holds_ids(*bound.statement, objects(unit));
   }
   batch_unit_ = unit;
-  co_return co_await bind_on(bound, name, **participant);
+  bind_on(bound, name, *participant);
+  co_return Status{};
 }
 
-Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Participant& participant) {
+void Session::bind_on(Portal& portal, const std::string& name, txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
   Call call;
   call.plan = portal.statement->plan;
   call.values = {portal.statement->sql, nullptr, portal.parameters};
   call.statement = portal.statement;
   const auto statement = unit_statement(call, portal.targets.front(), 1);
-  connection.evict_prepared(static_cast<size_t>(node_.config()->pool.prepared_statements_per_connection));
+  connection.evict_prepared(node_.prepared_statements.load(std::memory_order_relaxed));
   queue_parse(connection, statement, false);
-  std::vector<std::optional<std::string_view>> values;
-  values.reserve(portal.parameters.size());
+  auto& values = spare_values_;
+  values.clear();
   for (const plan::ParameterValue& parameter : portal.parameters)
     values.push_back(parameter.is_null ? std::nullopt : std::optional(parameter.bytes));
   const exec::UnitParameters parameters(values, portal.parameter_formats, portal.statement->types(),
@@ -385,7 +405,6 @@ Task<Status> Session::bind_on(Portal& portal, const std::string& name, txn::Part
   connection.expect({Kind::kBind, true, statement, {}});
   participant.unsynced = true;
   portal.open_on = participant.connection->unit();
-  co_return Status{};
 }
 
 backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target,

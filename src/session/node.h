@@ -119,6 +119,10 @@ struct Node {
   std::shared_ptr<const Config> config() const { return config_.load(); }
   void set_config(Config config) {
     buffer_bytes.store(config.limits.session_buffer_bytes.value, std::memory_order_relaxed);
+    slow_statement_us.store(std::chrono::microseconds(config.log.slow_statement).count(),
+                            std::memory_order_relaxed);
+    prepared_statements.store(static_cast<size_t>(config.pool.prepared_statements_per_connection),
+                              std::memory_order_relaxed);
     config_.store(std::make_shared<const Config>(std::move(config)));
   }
   backend::UnitsPtr units() const { return units_.load(); }
@@ -142,7 +146,11 @@ struct Node {
   std::string certificate_hash;  // for SCRAM-SHA-256-PLUS
   std::string mock_secret;       // mock verifiers of roles that do not exist
   std::atomic<bool> shutting_down{false};
-  std::atomic<size_t> buffer_bytes{0};  // limits.session_buffer_bytes, asked for with every message
+  // What is asked for with every message: limits.session_buffer_bytes, log.slow_statement,
+  // pool.prepared_statements_per_connection.
+  std::atomic<size_t> buffer_bytes{0};
+  std::atomic<int64_t> slow_statement_us{0};
+  std::atomic<size_t> prepared_statements{0};
   std::atomic<int64_t> login_slots{0};
   std::unique_ptr<NotifyHub> notifications;
   // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.

@@ -38,15 +38,22 @@ Task<void> Session::run() {
 
 Task<void> Session::serve() {
   while (true) {
-    if (auto waited = co_await wait_for_message(); !waited) break;
     wire::Header header;
-    auto read = co_await read_frame(header);
-    if (!read) {
-      if (read.error().sqlstate != sqlstate::kConnectionFailure) co_await fatal(read.error());
-      break;
+    if (!has_whole_frame(header)) {
+      if (auto waited = co_await wait_for_message(); !waited) break;
+      auto read = co_await read_frame(header);
+      if (!read) {
+        if (read.error().sqlstate != sqlstate::kConnectionFailure) co_await fatal(read.error());
+        break;
+      }
     }
     if (header.type == 'X') break;
-    if (auto done = co_await dispatch(header); !done) {
+    // Messages of the extended protocol are read where they lie, except Execute: it may start a COPY, which
+    // reads what comes behind it.
+    const bool stays = std::string_view("PBDCHS").find(header.type) != std::string_view::npos;
+    auto done = co_await dispatch(header);
+    if (stays) port_.input().consume(wire::kHeaderBytes + header.body_bytes);
+    if (!done) {
       const std::string& state = done.error().sqlstate;
       if (state == sqlstate::kProtocolViolation || state == sqlstate::kFeatureNotSupported)
         co_await fatal(done.error());
@@ -71,7 +78,9 @@ bool known_type(std::string_view in) {
 Task<Status> Session::wait_for_message() {
   if (port_.input().size() >= wire::kHeaderBytes) co_return Status{};
   if (!skip_to_sync_ && !batch_unit_) flush_notifications();
-  if (auto flushed = co_await port_.flush(); !flushed) co_return flushed;
+  if (!port_.try_flush()) {
+    if (auto flushed = co_await port_.flush(); !flushed) co_return flushed;
+  }
   idle_ = true;
   if (port_.input().empty()) port_.shrink();
   Status filled;
@@ -84,6 +93,16 @@ Task<Status> Session::wait_for_message() {
   }
   idle_ = false;
   co_return filled;
+}
+
+// A message that has come whole with the one before, or at once: the usual case.
+bool Session::has_whole_frame(wire::Header& header) {
+  const std::string_view in = port_.input().readable();
+  if (in.size() < wire::kHeaderBytes || !known_type(in)) return false;
+  const auto decoded = wire::decode_header(in, wire::kMaxMessageBytes);
+  if (!decoded || !*decoded || in.size() < wire::kHeaderBytes + (*decoded)->body_bytes) return false;
+  header = **decoded;
+  return true;
 }
 
 // Waits for one whole message; it stays in port_.input(), whoever handles it consumes it.
@@ -116,31 +135,36 @@ Task<Status> Session::read_frame(wire::Header& header) {
 }
 
 Task<Status> Session::dispatch(const wire::Header& header) {
-  const size_t whole = wire::kHeaderBytes + header.body_bytes;
   const std::string_view body = port_.input().readable().substr(wire::kHeaderBytes, header.body_bytes);
-  Status done;
   switch (header.type) {
-    case 'Q': {
-      const auto text = wire::decode_query(body);
-      if (!text) co_return fail(text.error());
-      std::string sql(*text);
-      port_.input().consume(whole);
-      co_return co_await on_query(std::move(sql));
-    }
-    case 'E': {  // may start a COPY, which reads what comes behind it
-      const std::string held(body);
-      port_.input().consume(whole);
-      co_return co_await extended(header, held);
-    }
     case 'P':
     case 'B':
     case 'D':
     case 'C':
     case 'H':
     case 'S':
-      done = co_await extended(header, body);
+      return extended(header, body);
+    default:
+      return dispatch_other(header, body);
+  }
+}
+
+Task<Status> Session::dispatch_other(const wire::Header& header, std::string_view body) {
+  const size_t whole = wire::kHeaderBytes + header.body_bytes;
+  switch (header.type) {
+    case 'Q': {
+      const auto text = wire::decode_query(body);
+      if (!text) co_return fail(text.error());
+      std::string sql = std::move(spare_text_);
+      sql.assign(*text);
       port_.input().consume(whole);
-      co_return done;
+      co_return co_await on_query(std::move(sql));
+    }
+    case 'E': {
+      const std::string held(body);
+      port_.input().consume(whole);
+      co_return co_await extended(header, held);
+    }
     case 'd':
     case 'c':
     case 'f':  // what is left of a COPY that failed
@@ -266,11 +290,11 @@ void Session::set_state(std::string_view state, std::string_view statement) {
   const std::lock_guard lock(entry_->mutex);
   entry_->state.assign(state);
   if (!statement.empty()) entry_->statement.assign(statement.substr(0, 1024));
-  entry_->state_since = async::Clock::now();
+  entry_->state_since = loop_.loop.now();
 }
 
 void Session::begin_timing() {
-  timed_from_ = async::Clock::now();
+  timed_from_ = loop_.loop.now();
   timed_tier_ = StatementTier::kSession;
 }
 
@@ -281,12 +305,12 @@ void Session::count_statement(StatementTier tier) {
 
 void Session::end_timing(std::string_view sql) {
   const auto microseconds =
-      std::chrono::duration_cast<std::chrono::microseconds>(async::Clock::now() - timed_from_).count();
+      std::chrono::duration_cast<std::chrono::microseconds>(loop_.loop.now() - timed_from_).count();
   loop_.metrics.latency[static_cast<size_t>(timed_tier_)].record(static_cast<uint64_t>(microseconds));
   loop_.metrics.bytes_from_clients.add(port_.bytes_in() - std::exchange(counted_in_, port_.bytes_in()));
   loop_.metrics.bytes_to_clients.add(port_.bytes_out() - std::exchange(counted_out_, port_.bytes_out()));
-  const auto threshold = node_.config()->log.slow_statement;
-  const bool slow = threshold.count() > 0 && microseconds >= threshold.count() * 1000;
+  const int64_t threshold = node_.slow_statement_us.load(std::memory_order_relaxed);
+  const bool slow = threshold > 0 && microseconds >= threshold;
   if (!slow && !node_.show_sql.load(std::memory_order_relaxed)) return;
   std::string units;
   for (const auto& participant : txn_->participants())

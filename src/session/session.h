@@ -105,7 +105,9 @@ class Session final : public placement::UnitRunner {
   Task<void> serve();
   Task<Status> wait_for_message();                // idle: until a whole header is there
   Task<Status> read_frame(wire::Header& header);  // whole message in port_.input()
+  bool has_whole_frame(wire::Header& header);
   Task<Status> dispatch(const wire::Header& header);
+  Task<Status> dispatch_other(const wire::Header& header, std::string_view body);
   Task<void> fatal(Error error);
   void send_error(const Error& error);
   void send_error(const wire::ErrorFields& fields);
@@ -150,6 +152,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> finish_relay(txn::Participant& participant, exec::RelayOutcome outcome);
   Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
   Task<Result<txn::Participant*>> join(UnitId unit, bool block);
+  std::optional<plan::UnitTarget> one_target(const Call& call) const;
   Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
   void after_effects(const plan::Plan& plan, txn::Participant& participant);
   Task<Status> adopt_settings(txn::Participant& participant);
@@ -230,16 +233,18 @@ class Session final : public placement::UnitRunner {
   Task<Result<std::optional<wire::RowDescription>>> columns_of(SharedStatement& statement);
   Task<Status> on_flush();
   Task<Status> drain();  // what is queued on units is sent and answered
+  bool batch_is_long();
   Task<Status> bound_batch();
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
   Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
-  Task<Status> bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
+  void bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
   void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
                    bool visible);
   bool local_reply(
       std::string bytes);  // at this place of the client's stream; true: behind replies of a unit
+  bool plan_is_current(const SharedStatement& statement);
   Task<Status> replan(Portal& portal);
 
   Node& node_;
@@ -275,9 +280,11 @@ class Session final : public placement::UnitRunner {
   bool catalog_dirty_ = false;   // DDL in the block: refresh when it ends
   bool settings_dirty_ = false;  // something may have changed settings behind our back
   sql::Template template_;
+  std::string spare_text_;  // memory of the last simple query
+  std::vector<std::optional<std::string_view>> spare_values_;
 
   std::unordered_map<std::string, SharedStatementPtr> prepared_;
-  std::map<std::string, Portal, std::less<>> portals_;
+  std::map<std::string, Portal, std::less<>, async::Recycling<std::pair<const std::string, Portal>>> portals_;
   std::map<std::string, UnitId, std::less<>> cursors_;
   std::vector<std::string> unverified_;     // parsed in this batch, not yet seen by a unit
   std::vector<std::string> queued_parses_;  // their ParseComplete waits behind replies of a unit

@@ -124,12 +124,13 @@ Task<Status> Session::simple_query(std::string sql) {
   portals_.erase("");
   prepared_.erase("");
   Status done;
-  if (distsql::looks_like_distsql(sql)) {
+  // What has been planned before as SQL is not DistSQL, whose texts never come that far.
+  Result<PlannedTextPtr> planned = cached_plan(sql);
+  if (!*planned && distsql::looks_like_distsql(sql)) {
     done = co_await distsql(sql);
     if (!done && done.error().sqlstate != kTold) send_error(done.error());
     if (!done) txn_->fail_block();
   } else {
-    Result<PlannedTextPtr> planned = cached_plan(sql);
     if (!*planned) planned = co_await plan_text(sql);
     if (!planned) {
       if (planned.error().sqlstate != kTold) send_error(planned.error());
@@ -163,6 +164,8 @@ Task<Status> Session::simple_query(std::string sql) {
   }
   executing_ = false;
   end_timing(sql);
+  constexpr size_t kKeep = 1024;  // of an idle session
+  if (sql.capacity() <= kKeep) spare_text_ = std::move(sql);
   co_return co_await end_of_simple();
 }
 
@@ -180,7 +183,7 @@ Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& 
 }
 
 Task<Status> Session::end_of_simple() {
-  co_await settle_cancels();
+  if (cancels_in_flight_ > 0 || cancelled_) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
@@ -192,6 +195,7 @@ Task<Status> Session::end_of_simple() {
   }
   flush_notifications();
   send_ready();
+  if (port_.try_flush()) co_return Status{};
   co_return co_await port_.flush();
 }
 

@@ -49,6 +49,10 @@ async::Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Ide
                                   std::string gid, bool commit, async::TimePoint deadline);
 
 struct Participant {
+  // One is made and ends with every transaction.
+  static void* operator new(size_t bytes) { return async::allocate_frame(bytes); }
+  static void operator delete(void* memory, size_t bytes) { async::free_frame(memory, bytes); }
+
   backend::UnitConnectionPtr connection;
   bool in_block = false;  // BEGIN was sent
   bool unsynced = false;  // extended messages were sent without a Sync: an implicit transaction is open
