@@ -89,7 +89,7 @@ def percentiles(folder: Path) -> tuple[float, float]:
     return times[len(times) // 2] / 1000, times[min(len(times) - 1, len(times) * 99 // 100)] / 1000
 
 
-def run_once(target: Target, workload: str, mode: str, clients: int, seconds: float, folder: Path) -> Run:
+def run_once(target: Target, workload: str, mode: str, clients: int, seconds: int, folder: Path) -> Run:
     script, statements = WORKLOADS[workload]
     path = folder / f"{workload}.sql"
     path.write_text(script)
@@ -125,17 +125,37 @@ def medians(runs: list[Run]) -> list[Run]:
     return result
 
 
-def ratio(a: float | None, b: float | None) -> str:
-    return f"{a / b:.2f}" if a and b else "–"
+def paired(runs: list[Run], name: str) -> dict[tuple, dict[str, float]]:
+    """Median over the rounds of Decan's figure divided by that of each other target in the same round: what the machine does
+    besides changes from round to round.
+    """
+    rounds: dict[tuple, dict[str, list[float | None]]] = {}
+    for run in runs:
+        key = (run.workload, run.mode, run.clients)
+        value = None if run.failed else getattr(run, name)
+        rounds.setdefault(key, {}).setdefault(run.target.split(" ")[0], []).append(value)
+    result: dict[tuple, dict[str, float]] = {}
+    for key, by in rounds.items():
+        for other, values in by.items():
+            pairs = [a / b for a, b in zip(by.get("Decan", []), values) if a and b]
+            if pairs and other != "Decan":
+                result.setdefault(key, {})[other] = statistics.median(pairs)
+    return result
 
 
-def table(lines: list[Run]) -> str:
+def table(lines: list[Run], runs: list[Run]) -> str:
     """Markdown: one row per workload, mode and number of clients."""
     def number(value: float | None, digits: int = 1) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
     out = ["| statement | protocol | clients | direct TPS | PgBouncer TPS | Decan TPS | Decan/PgBouncer | Decan/direct | p50 ms "
            "(direct, PgB, Decan) | p99 ms | CPU µs/query PgBouncer | Decan | Decan/PgBouncer | MB Decan |",
            "|---|---|---:|---:|---:|---:|---:|---:|---|---|---:|---:|---:|---:|"]
+    tps, cpu = paired(runs, "tps"), paired(runs, "cpu_us_per_query")
+
+    def ratio(of: dict, key: tuple, other: str) -> str:
+        found = of.get(key, {}).get(other)
+        return f"{found:.2f}" if found else "–"
+
     groups: dict[tuple, dict[str, Run]] = {}
     for line in lines:
         groups.setdefault((line.workload, line.mode, line.clients), {})[line.target.split(" ")[0]] = line
@@ -143,22 +163,25 @@ def table(lines: list[Run]) -> str:
         direct, bouncer, decan = (by.get(name) for name in ("PostgreSQL", "PgBouncer", "Decan"))
         empty = Run(workload, mode, clients, "", 0, 0, 0, None, None, 0)
         direct, bouncer, decan = direct or empty, bouncer or empty, decan or empty
+        key = (workload, mode, clients)
         star = " (session)" if "session" in bouncer.target else ""
         out.append(
             f"| {workload} | {mode}{star} | {clients} | {direct.tps:.0f} | {bouncer.tps:.0f} | {decan.tps:.0f} | "
-            f"{ratio(decan.tps, bouncer.tps)} | {ratio(decan.tps, direct.tps)} | {direct.p50_ms:.2f}, {bouncer.p50_ms:.2f}, "
+            f"{ratio(tps, key, 'PgBouncer')} | {ratio(tps, key, 'PostgreSQL')} | {direct.p50_ms:.2f}, {bouncer.p50_ms:.2f}, "
             f"{decan.p50_ms:.2f} | {direct.p99_ms:.2f}, {bouncer.p99_ms:.2f}, {decan.p99_ms:.2f} | "
             f"{number(bouncer.cpu_us_per_query)} | {number(decan.cpu_us_per_query)} | "
-            f"{ratio(decan.cpu_us_per_query, bouncer.cpu_us_per_query)} | {number(decan.resident_mb, 0)} |")
+            f"{ratio(cpu, key, 'PgBouncer')} | {number(decan.resident_mb, 0)} |")
     return "\n".join(out)
 
 
 def add_arguments(parser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5, help="of each run")
+    parser.add_argument("--seconds", type=int, default=2,
+                        help="of each run of point selects, which are what is aimed at; half of it of the others")
     parser.add_argument("--units", type=int, default=1, help="storage units of the Decan (1: the very same work as the others)")
     parser.add_argument("--threads", type=int, default=1, help="compute threads (PgBouncer has one); 0: one per core")
     parser.add_argument("--pool", type=int, default=16, help="server connections of the transaction pools")
+    parser.add_argument("--tcp", action="store_true", help="PgBouncer reaches the server by TCP, not by its Unix socket as Decan")
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--clients", default="1,16,64")
@@ -174,10 +197,13 @@ def main(options) -> int:
     try:
         fill(decan.server, distribute=False)
         fill(decan.target(), distribute=True)
-        bouncers = [PgBouncer(decan.server, "transaction", options.pool), PgBouncer(decan.server, "session", max(clients))]
+        way = decan.server.host if options.tcp else decan.socket_directory
+        bouncers = [PgBouncer(decan.server, "transaction", options.pool, way),
+                    PgBouncer(decan.server, "session", max(clients), way)]
         transaction, session = (bouncer.target() for bouncer in bouncers)
         with tempfile.TemporaryDirectory(prefix="decan-bench-") as folder:
             for workload in options.workloads.split(","):
+                seconds = options.seconds if workload == "select" else max(1, options.seconds // 2)
                 for mode in options.modes.split(","):
                     # PgBouncer 1.18 does not follow prepared statements: in transaction mode they would be missing on the
                     # next connection. So prepared is compared with its session mode, which only passes bytes.
@@ -186,7 +212,7 @@ def main(options) -> int:
                     for count in clients:
                         for number in range(options.rounds):
                             turn = targets[number % 3:] + targets[:number % 3]
-                            runs += [run_once(t, workload, mode, count, options.seconds, Path(folder)) for t in turn]
+                            runs += [run_once(t, workload, mode, count, seconds, Path(folder)) for t in turn]
                         print(f"{time.strftime('%H:%M:%S')} {workload} {mode} {count} clients done", file=sys.stderr)
     finally:
         for bouncer in bouncers:
@@ -203,8 +229,9 @@ def report(options, runs: list[Run]) -> int:
                           "pool": options.pool, "medians": [asdict(line) for line in lines],
                           "runs": [asdict(run) for run in runs]}, indent=1))
     else:
-        print(f"{machine()}; {time.strftime('%Y-%m-%d')}; {options.rounds} rounds of {options.seconds:g} s, medians; Decan with "
+        print(f"{machine()}; {time.strftime('%Y-%m-%d')}; {options.rounds} rounds of {options.seconds} s "
+              f"(selects; others half), medians, ratios within a round; Decan with "
               f"{options.units} unit(s), {options.threads or 'all'} compute thread(s); pools of {options.pool}; database "
               f"{DIRECT_DATABASE} on the same server for PostgreSQL and PgBouncer\n")
-        print(table(lines))
+        print(table(lines, runs))
     return 1 if any(run.failed for run in runs) else 0

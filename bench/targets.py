@@ -45,16 +45,18 @@ class Target:
 
 
 class PgBouncer:
-    """PgBouncer 1.18 with its own configuration in a directory of its own."""
+    """PgBouncer 1.18 with its own configuration in a directory of its own. It reaches the server as the compute node does: by
+    `server_host`, the directory of the server's Unix socket, unless TCP is asked for.
+    """
 
-    def __init__(self, server: Target, mode: str, pool_size: int):
+    def __init__(self, server: Target, mode: str, pool_size: int, server_host: str):
         self.directory = clusters.make_directory("decan-bench-pgbouncer-")
         self.port = clusters.free_port()
         self.mode = mode
         self.server = server
         (self.directory / "users.txt").write_text(f'"{server.user}" "{server.password}"\n')
         (self.directory / "pgbouncer.ini").write_text(
-            f"[databases]\n{server.database} = host={server.host} port={server.port} dbname={server.database}\n"
+            f"[databases]\n{server.database} = host={server_host} port={server.port} dbname={server.database}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.directory}/users.txt\npool_mode = {mode}\n"
             f"max_client_conn = 1000\ndefault_pool_size = {pool_size}\nmin_pool_size = 0\nserver_reset_query_always = 0\n"
@@ -63,9 +65,11 @@ class PgBouncer:
         for path in self.directory.iterdir():
             if os.geteuid() == 0:
                 shutil.chown(path, "postgres", "postgres")
+        # A session of its own, as every daemon has: the scheduler shares the processors between sessions.
         self.process = subprocess.Popen(
             ["/usr/sbin/pgbouncer", "-q", str(self.directory / "pgbouncer.ini")], cwd="/",
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=self._become_server_user)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=self._become_server_user)
 
     @staticmethod
     def _become_server_user() -> None:
@@ -117,6 +121,8 @@ class Decan:
         with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {DIRECT_DATABASE}")
         self.server.database = DIRECT_DATABASE
+        # Embedded units are reached by their Unix sockets.
+        self.socket_directory = str(next(self.cluster.directory.rglob(f".s.PGSQL.{port}")).parent)
 
     def target(self) -> Target:
         c = self.cluster

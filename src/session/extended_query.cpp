@@ -442,6 +442,52 @@ void Session::queue_parse(backend::UnitConnection& connection, const backend::Un
   connection.note_prepared(statement);  // taken back by the relay when the unit refuses or skips it
 }
 
+bool Session::on_open_portal(char type, std::string_view body) {
+  if (!executing_ || skip_to_sync_ || !encodings_known_ || !batch_unit_ || batch_is_long()) return false;
+  std::string_view name;
+  int32_t max_rows = 0;
+  if (type == 'D') {
+    const auto describe = wire::decode_describe(body);
+    if (!describe || describe->kind != 'P') return false;
+    name = describe->name;
+  } else {
+    const auto execute = wire::decode_execute(body);
+    if (!execute) return false;
+    name = execute->portal;
+    max_rows = execute->max_rows;
+  }
+  const auto found = portals_.find(name);
+  if (found == portals_.end() || found->second.open_on != batch_unit_) return false;
+  txn::Participant* participant = txn_->find(*batch_unit_);
+  if (participant == nullptr) return false;
+  if (type == 'D') {
+    participant->connection->writer().describe('P', name);
+    participant->connection->expect(Kind::kDescribePortal, true);
+  } else {
+    execute_open(found->second, found->first, *participant, max_rows);
+  }
+  return true;
+}
+
+void Session::execute_open(Portal& portal, const std::string& name, txn::Participant& participant,
+                           int32_t max_rows) {
+  backend::UnitConnection& connection = *participant.connection;
+  if (portal.translated) {
+    connection.writer().describe('P', name);
+    connection.expect(Kind::kDescribePortal, false);
+  }
+  connection.writer().execute(name, max_rows);
+  connection.expect(Kind::kExecute, true);
+  participant.unsynced = true;
+  const plan::Plan& plan = *portal.statement->plan;
+  if (plan.effects.writes) participant.may_have_written = true;
+  count_statement(StatementTier::kRoute);
+  timed_statement_ = portal.statement;
+  after_effects(plan, participant);
+  if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor)
+    note_cursor(plan, participant);
+}
+
 Task<Status> Session::on_execute(std::string_view body) {
   auto execute_message = wire::decode_execute(body);
   if (!execute_message) co_return fail(execute_message.error());
@@ -458,21 +504,7 @@ Task<Status> Session::on_execute(std::string_view body) {
       if (auto drained = co_await drain(); !drained) co_return drained;
     }
     batch_unit_ = portal.open_on;
-    backend::UnitConnection& connection = *participant->connection;
-    if (portal.translated) {
-      connection.writer().describe('P', name);
-      connection.expect(Kind::kDescribePortal, false);
-    }
-    connection.writer().execute(name, execute_message->max_rows);
-    connection.expect(Kind::kExecute, true);
-    participant->unsynced = true;
-    const plan::Plan& plan = *portal.statement->plan;
-    if (plan.effects.writes) participant->may_have_written = true;
-    count_statement(StatementTier::kRoute);
-    timed_statement_ = portal.statement;
-    after_effects(plan, *participant);
-    if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor)
-      note_cursor(plan, *participant);
+    execute_open(portal, name, *participant, execute_message->max_rows);
     co_return Status{};
   }
   if (auto drained = co_await drain(); !drained) co_return drained;

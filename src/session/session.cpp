@@ -48,6 +48,13 @@ Task<void> Session::serve() {
       }
     }
     if (header.type == 'X') break;
+    if (header.type == 'E' || header.type == 'D') {
+      if (on_open_portal(header.type,
+                         port_.input().readable().substr(wire::kHeaderBytes, header.body_bytes))) {
+        port_.input().consume(wire::kHeaderBytes + header.body_bytes);
+        continue;
+      }
+    }
     // Messages of the extended protocol are read where they lie, except Execute: it may start a COPY, which
     // reads what comes behind it.
     const bool stays = std::string_view("PBDCHS").find(header.type) != std::string_view::npos;

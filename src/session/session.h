@@ -227,6 +227,10 @@ class Session final : public placement::UnitRunner {
   Task<Status> on_describe(std::string_view body);
   Task<Status> on_execute(std::string_view body);
   Task<Status> on_close(std::string_view body);
+  // Describe and Execute of a portal that is bound on the batch's unit, which need no waiting; false: not
+  // such.
+  bool on_open_portal(char type, std::string_view body);
+  void execute_open(Portal& portal, const std::string& name, txn::Participant& participant, int32_t max_rows);
   Task<Status> on_sync();
   Task<void> finish_batch();
   void settle_parses(bool failed);  // which statements of the batch exist
