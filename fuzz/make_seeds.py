@@ -153,6 +153,20 @@ SEEDS["numeric"] = {
     "wide": two(numeric(30, 0, 0, 1), numeric(-30, 0x4000, 124, 1)),
 }
 
+MOODS = i32(1) + i32(0) + i32(50000) + i32(2) + i32(1) + value(b"sad") + value(None)
+POINT = i32(3) + i32(23) + value(i32(7)) + i32(50000) + value(b"ok") + i32(50001) + value(MOODS)
+POINTS = i32(1) + i32(0) + i32(50002) + i32(2) + i32(1) + value(POINT) + value(POINT)
+FIELD = i32(60000) + i16(1) + i32(50001) + i16(-1) + i32(-1) + i16(1)
+
+SEEDS["map_oids"] = {
+    "moods": b"\x01" + MOODS, "point": b"\x02" + POINT, "points": b"\x03" + POINTS, "domain": b"\x04" + POINTS,
+    "range": b"\x05\x02" + value(POINT) + value(POINT), "half": b"\x05\x08" + value(POINT), "empty": b"\x05\x01",
+    "multirange": b"\x06" + i32(1) + value(b"\x12" + value(POINT)), "record": b"\x08" + i32(1) + i32(50002) + value(POINT),
+    "records": b"\x09" + i32(1) + i32(0) + i32(2249) + i32(1) + i32(1) + value(POINT), "cut": b"\x03" + POINTS[:-3],
+    "description": b"\x10" + i16(2) + z("a") + FIELD + z("") + FIELD, "row": b"\x20" + i16(4) + value(MOODS) + value(POINT) + value(b"x") + value(POINT),
+    "tuples": b"\x30" + (i16(3) + value(POINTS) + value(i32(1)) + value(b"\x01")) * 2 + i16(-1),
+}
+
 SEEDS["distsql"] = {
     "register": b"REGISTER STORAGE UNIT IF NOT EXISTS ds_0 (HOST='h', PORT=5432, DB='d', USER='u', PASSWORD='p', PROPERTIES('maxPoolSize'=50)), "
                 b"ds_1 (URL='jdbc:postgresql://[::1]:5432/d?x=1', USER='u'), CHECK_PRIVILEGES=SELECT,XA;",

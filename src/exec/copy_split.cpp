@@ -86,14 +86,25 @@ std::unexpected<Error> CopySplitter::too_long() const {
                   "a row of COPY data is longer than " + std::to_string(max_row_bytes_) + " bytes"});
 }
 
-std::unexpected<Error> CopySplitter::missing(size_t fields) const {
-  std::string column = "?";
-  if (spec_.relation != nullptr && fields < spec_.attnums.size()) {
-    for (const catalog::Column& c : spec_.relation->columns) {
-      if (c.attnum == spec_.attnums[fields]) column = c.name;
-    }
-  }
-  return at_line({std::string(sqlstate::kBadCopyFormat), "missing data for column \"" + column + "\""});
+std::unexpected<Error> CopySplitter::unterminated(std::string_view line) const {
+  auto failed = at_line({std::string(sqlstate::kBadCopyFormat), "unterminated CSV quoted field"});
+  failed.error().detail += ": " + shown_copy_data(line);
+  return failed;
+}
+
+std::string CopySplitter::column_name(size_t field) const {
+  if (spec_.relation == nullptr || field >= spec_.attnums.size()) return "?";
+  const auto& columns = spec_.relation->columns;
+  const auto found = std::ranges::find(columns, spec_.attnums[field], &catalog::Column::attnum);
+  return found == columns.end() ? "?" : found->name;
+}
+
+std::unexpected<Error> CopySplitter::missing(size_t fields, std::string_view line) const {
+  const std::string column = column_name(fields);
+  auto failed =
+      at_line({std::string(sqlstate::kBadCopyFormat), "missing data for column \"" + column + "\""});
+  failed.error().detail += ": " + shown_copy_data(line);
+  return failed;
 }
 
 Status CopySplitter::keep(std::string_view bytes) {
@@ -184,7 +195,7 @@ Status CopySplitter::take_marker(std::string_view line, const Sink& sink) {
 Status CopySplitter::find_text_keys(std::string_view line) {
   size_t at = 0;
   for (size_t field = 0; field < key_of_field_.size(); ++field) {
-    if (field > 0 && at == line.size() + 1) return missing(field);
+    if (field > 0 && at == line.size() + 1) return missing(field, line);
     const size_t start = at;
     size_t end = 0;
     if (!lines_.saw_special()) {
@@ -220,7 +231,7 @@ Status CopySplitter::find_text_keys(std::string_view line) {
 Status CopySplitter::find_csv_keys(std::string_view line) {
   size_t at = 0;
   for (size_t field = 0; field < key_of_field_.size(); ++field) {
-    if (field > 0 && at == line.size() + 1) return missing(field);
+    if (field > 0 && at == line.size() + 1) return missing(field, line);
     const size_t start = at;
     bool quoted = false, in_quote = false;
     unescaped_.clear();
@@ -245,7 +256,7 @@ Status CopySplitter::find_csv_keys(std::string_view line) {
         unescaped_ += c;
       }
     }
-    if (in_quote) return at_line({std::string(sqlstate::kBadCopyFormat), "unterminated CSV quoted field"});
+    if (in_quote) return unterminated(line);
     if (key_of_field_[field] >= 0) {
       const bool is_null = !quoted && line.substr(start, at - start) == spec_.null_text;
       set_key(field, is_null ? std::nullopt : std::optional<std::string_view>(unescaped_));
@@ -260,7 +271,13 @@ Status CopySplitter::finish(const Sink& sink) {
     if (auto status = check_binary_header(); !status) return status;
     // A single byte where a tuple could start is the end for the server, too.
     if (pending_.size() < 2) return {};
-    return at_line({std::string(sqlstate::kBadCopyFormat), "unexpected EOF in COPY data"});
+    auto failed = at_line({std::string(sqlstate::kBadCopyFormat), "unexpected EOF in COPY data"});
+    if (field_open_) {
+      // needed_ ends behind the bytes of one field and, but for the last one, the length of the next.
+      const bool in_length = fields_done_ < spec_.attnums.size() && pending_.size() + 4 >= needed_;
+      failed.error().detail += ", column " + column_name(in_length ? fields_done_ : fields_done_ - 1);
+    }
+    return failed;
   }
   if (trailer_seen_) return {};
   const auto found = lines_.end();
@@ -271,12 +288,21 @@ Status CopySplitter::finish(const Sink& sink) {
   const bool header = spec_.header && !header_done_;  // the server skips it without a look at its quotes
   if (lines_.in_quote() && !header) {
     count_line();
-    return at_line({std::string(sqlstate::kBadCopyFormat), "unterminated CSV quoted field"});
+    return unterminated(pending_);
   }
   if (pending_.empty()) return {};
   const std::string last = std::move(pending_);
   pending_.clear();
   return take_line(last, *found == LineScanner::Found::kLine ? 1 : 0, sink);
+}
+
+std::string shown_copy_data(std::string_view data) {
+  constexpr size_t kShownBytes = 100;  // the server's MAX_COPY_DATA_DISPLAY
+  const auto continues = [&](size_t at) { return (static_cast<unsigned char>(data[at]) & 0xC0) == 0x80; };
+  if (data.size() <= kShownBytes) return "\"" + std::string(data) + "\"";
+  size_t end = kShownBytes;
+  while (end > 0 && continues(end)) --end;
+  return "\"" + std::string(data.substr(0, end)) + "...\"";
 }
 
 bool copy_encoding_can_be_split(std::string_view client_encoding, std::string_view server_encoding) {

@@ -58,7 +58,9 @@ class CopySplitter {
   Status take_tuple(std::string_view tuple, const Sink& sink);
   Status keep(std::string_view bytes);
   void set_key(size_t field, std::optional<std::string_view> value);
-  std::unexpected<Error> missing(size_t fields) const;
+  std::string column_name(size_t field) const;
+  std::unexpected<Error> missing(size_t fields, std::string_view line) const;
+  std::unexpected<Error> unterminated(std::string_view line) const;
   std::unexpected<Error> at_line(Error error) const;
   std::unexpected<Error> too_long() const;
 
@@ -80,6 +82,9 @@ class CopySplitter {
   bool field_open_ = false;             // the length of the current field is known
   std::vector<FieldRange> key_ranges_;  // one per key field
 };
+
+// Data as the server quotes it in the context of an error: at most 100 bytes, cut between characters.
+std::string shown_copy_data(std::string_view data);
 
 // False for client encodings whose multi-byte characters contain ASCII bytes (SJIS, BIG5, GBK, UHC, GB18030,
 // JOHAB …) and for all others than the server's: rows can not be cut, or keys not be read, without

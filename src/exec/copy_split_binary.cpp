@@ -111,7 +111,11 @@ Result<bool> CopySplitter::parse_tuple(std::string_view bytes) {
     // needed_ ends behind the length of field fields_done_, or behind the bytes of the last field.
     if (fields_done_ == spec_.attnums.size()) return true;
     const int64_t length = read_signed(bytes.substr(needed_ - kLengthBytes, kLengthBytes));
-    if (length < -1) return fail(bad("invalid field size"));
+    if (length < -1) {
+      auto failed = at_line(bad("invalid field size"));
+      failed.error().detail += ", column " + column_name(fields_done_);
+      return failed;
+    }
     if (fields_done_ < key_of_field_.size() && key_of_field_[fields_done_] >= 0)
       key_ranges_[static_cast<size_t>(key_of_field_[fields_done_])] = {needed_, static_cast<int32_t>(length)};
     ++fields_done_;

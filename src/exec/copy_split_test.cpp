@@ -142,7 +142,7 @@ TEST(CopySplitText, NamesTheColumnOfAShortRow) {
   const Error error = error_of(spec, "1\t2\t3\n4\t5\n");
   EXPECT_EQ(error.sqlstate, "22P04");
   EXPECT_EQ(error.message, "missing data for column \"c\"");
-  EXPECT_EQ(error.detail, "COPY orders, line 2");
+  EXPECT_EQ(error.detail, "COPY orders, line 2: \"4\t5\"");
   EXPECT_EQ(error_of(spec, "\n").message, "missing data for column \"b\"");
 }
 
@@ -238,7 +238,7 @@ TEST(CopySplitBinary, RefusesWhatTheServerRefuses) {
   EXPECT_EQ(error_of(spec, kHeader + be16(3) + be32(-2)).message, "invalid field size");
   EXPECT_EQ(error_of(spec, kHeader + kTuple + be16(3) + be32(4) + "abc").message,
             "unexpected EOF in COPY data");
-  EXPECT_EQ(error_of(spec, kHeader + kTuple + be16(3)).detail, "COPY orders, line 2");
+  EXPECT_EQ(error_of(spec, kHeader + kTuple + be16(3)).detail, "COPY orders, line 2, column a");
   EXPECT_EQ(error_of(spec, kHeader + be16(-1) + "x").message, "received copy data after EOF marker");
 }
 

@@ -137,20 +137,11 @@ wire::ErrorFields copy_fields(const Error& error) {
 }
 
 std::string key_context(const plan::CopySpec& spec, const exec::CopySplitter::Row& row, size_t key) {
-  constexpr size_t kShownBytes = 100;  // as the server's MAX_COPY_DATA_DISPLAY
   std::string context = "COPY " + spec.relation->name + ", line " + std::to_string(row.line);
   for (const catalog::Column& column : spec.relation->columns) {
     if (column.attnum == spec.relation->key_attnums[key]) context += ", column " + column.name;
   }
-  std::string_view value = *row.key[key];
-  const bool cut = value.size() > kShownBytes;
-  if (cut) {
-    value = value.substr(0, kShownBytes);
-    while (!value.empty() && (static_cast<unsigned char>(value.back()) & 0xC0) == 0x80)
-      value.remove_suffix(1);
-    if (!value.empty() && static_cast<unsigned char>(value.back()) >= 0xC0) value.remove_suffix(1);
-  }
-  return context + ": \"" + std::string(value) + (cut ? "...\"" : "\"");
+  return context + ": " + exec::shown_copy_data(*row.key[key]);
 }
 
 }  // namespace

@@ -373,6 +373,9 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
     co_return fail(std::move(error));
   }
   if (outcome.hidden_failed) participant.connection->mark_broken();
+  // The parameters of EXECUTE are bound by a message that the client knows nothing of.
+  if (outcome.hidden_failed && outcome.error->get('W').starts_with("unnamed portal"))
+    outcome.error->set('W', {});
   if (routed_ != nullptr && !outcome.hidden_failed)
     exec::tell_position(*outcome.error, plan::text_map(*routed_->plan, routed_->values, *routed_target_, 1));
   send_error(*outcome.error);

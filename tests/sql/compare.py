@@ -62,7 +62,7 @@ def _answer(statement: Statement, want: Answer, got: Answer) -> list[str]:
     if want.error or got.error:
         if not (want.error and got.error):
             return [f"{'failed' if got.error else 'succeeded'} instead of {'failing' if want.error else 'succeeding'}"]
-        return [f"error {text}" for text in _fields(want.error, got.error, ignored | {"context"})]
+        return [f"error {text}" for text in _fields(want.error, got.error, ignored)]
     differences = []
     if "columns" not in ignored:
         differences += _columns(want.columns, got.columns)
