@@ -103,7 +103,8 @@ def run_once(target: Target, workload: str, mode: str, clients: int, seconds: in
     count = re.search(r"transactions actually processed: (\d+)", done.stdout)
     p50, p99 = percentiles(folder)
     if done.returncode != 0 or not match or not int(count[1]):
-        print(f"{target.name} {workload} {mode} {clients}: pgbench failed: {done.stderr[-300:]}", file=sys.stderr)
+        reason = done.stderr[-300:] or "no transaction was done in time"
+        print(f"{target.name} {workload} {mode} {clients}: pgbench failed: {reason}", file=sys.stderr)
         return Run(workload, mode, clients, target.name, 0, 0, 0, None, None, 1)
     per_query = cpu * 1e6 / (int(count[1]) * statements) if target.pid else None
     resident = target.resident_bytes() / 2**20 if target.pid else None
@@ -210,9 +211,11 @@ def main(options) -> int:
                     middle = session if mode == "prepared" else transaction
                     targets = [decan.server, middle, decan.target()]
                     for count in clients:
+                        # pgbench's time includes that of connecting.
+                        time_of_run = seconds + count // 32
                         for number in range(options.rounds):
                             turn = targets[number % 3:] + targets[:number % 3]
-                            runs += [run_once(t, workload, mode, count, seconds, Path(folder)) for t in turn]
+                            runs += [run_once(t, workload, mode, count, time_of_run, Path(folder)) for t in turn]
                         print(f"{time.strftime('%H:%M:%S')} {workload} {mode} {count} clients done", file=sys.stderr)
     finally:
         for bouncer in bouncers:

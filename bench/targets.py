@@ -54,13 +54,15 @@ class PgBouncer:
         self.port = clusters.free_port()
         self.mode = mode
         self.server = server
+        # The connections of a session pool are of no use to the next run, and the server's are limited.
+        idle = 1 if mode == "session" else 600
         (self.directory / "users.txt").write_text(f'"{server.user}" "{server.password}"\n')
         (self.directory / "pgbouncer.ini").write_text(
             f"[databases]\n{server.database} = host={server_host} port={server.port} dbname={server.database}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.directory}/users.txt\npool_mode = {mode}\n"
-            f"max_client_conn = 1000\ndefault_pool_size = {pool_size}\nmin_pool_size = 0\nserver_reset_query_always = 0\n"
-            "ignore_startup_parameters = extra_float_digits\nlog_connections = 0\nlog_disconnections = 0\nlog_stats = 0\n"
+            f"max_client_conn = 1000\ndefault_pool_size = {pool_size}\nmin_pool_size = 0\nserver_idle_timeout = {idle}\n"
+            "server_reset_query_always = 0\nignore_startup_parameters = extra_float_digits\nlog_connections = 0\nlog_disconnections = 0\nlog_stats = 0\n"
             f"logfile = {self.directory}/log\npidfile = {self.directory}/pid\n")
         for path in self.directory.iterdir():
             if os.geteuid() == 0:
