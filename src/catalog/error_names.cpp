@@ -10,6 +10,11 @@ namespace {
 constexpr size_t kIndexKeyBytes = 8;
 constexpr std::string_view kShardSchema = "decan_shard.";
 
+bool is_word_byte(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
 std::string* field(std::vector<std::pair<char, std::string>>& fields, char code) {
   const auto found = std::ranges::find(fields, code, &std::pair<char, std::string>::first);
   return found == fields.end() ? nullptr : &found->second;
@@ -97,6 +102,46 @@ bool map_last_quoted(const Snapshot& snapshot, std::string& text) {
   return logical.has_value();
 }
 
+// "decan_shard"."orders_5_7" and decan_shard.orders_5_7 within SQL: the table in its own schema.
+bool map_qualified(const Snapshot& snapshot, std::string& text) {
+  bool changed = false;
+  for (const bool quoted : {true, false}) {
+    const std::string_view schema = quoted ? "\"decan_shard\".\"" : kShardSchema;
+    for (size_t at = text.find(schema); at != std::string::npos; at = text.find(schema, at + 1)) {
+      const size_t begin = at + schema.size();
+      size_t end = begin;
+      while (end < text.size() && (quoted ? text[end] != '"' : is_word_byte(text[end]))) ++end;
+      const Relation* relation = snapshot.find_by_leaf(std::string_view(text).substr(begin, end - begin));
+      if (relation == nullptr) continue;
+      text.replace(at, end + (quoted && end < text.size() ? 1 : 0) - at,
+                   quoted ? "\"" + relation->schema + "\".\"" + relation->name + "\""
+                          : relation->schema + "." + relation->name);
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+// Lines of a context that tell of functions which nobody but Decan called.
+bool drop_own_lines(std::string& context) {
+  std::string kept;
+  bool changed = false;
+  for (size_t at = 0; at < context.size();) {
+    const size_t end = std::min(context.find('\n', at), context.size());
+    const std::string_view line = std::string_view(context).substr(at, end - at);
+    const bool own = line.starts_with("PL/pgSQL function decan.") ||
+                     line.starts_with("SQL function \"decan.") ||
+                     line.starts_with("SQL statement \"SELECT decan.");
+    if (own)
+      changed = true;
+    else
+      kept.append(kept.empty() ? "" : "\n").append(line);
+    at = end + 1;
+  }
+  if (changed) context = std::move(kept);
+  return changed;
+}
+
 }  // namespace
 
 bool map_error_names(const Snapshot& snapshot, std::vector<std::pair<char, std::string>>& fields) {
@@ -125,6 +170,13 @@ bool map_error_names(const Snapshot& snapshot, std::vector<std::pair<char, std::
   if (std::string* message = field(fields, 'M'); message != nullptr && quotes_names) {
     changed = map_quoted(snapshot, *message, foreign_keys) || changed;
     if (sqlstate == "42501") changed = map_last_word(snapshot, *message) || changed;
+  }
+  for (const char code : {'q', 'W'}) {
+    if (std::string* text = field(fields, code)) changed = map_qualified(snapshot, *text) || changed;
+  }
+  if (std::string* context = field(fields, 'W'); context != nullptr && drop_own_lines(*context)) {
+    changed = true;
+    if (context->empty()) std::erase_if(fields, [](const auto& entry) { return entry.first == 'W'; });
   }
   for (const char code : {'D', 'W'}) {
     if (std::string* text = field(fields, code)) changed = map_last_quoted(snapshot, *text) || changed;

@@ -50,6 +50,21 @@ TEST(ErrorNames, TurnsLeavesIntoTables) {
             "while updating tuple (0,1) in relation \"orders\"");
 }
 
+TEST(ErrorNames, TellsQueriesInsideOfErrorsWithoutLeaves) {
+  EXPECT_EQ(mapped("55P03", 'W',
+                   "SQL statement \"SELECT 1 FROM ONLY \"decan_shard\".\"orders_5_12\" x WHERE a = 1\""),
+            "SQL statement \"SELECT 1 FROM ONLY \"shop\".\"orders\" x WHERE a = 1\"");
+  EXPECT_EQ(mapped("42703", 'q', "SELECT x FROM decan_shard.orders_5_0, decan_shard.other_1_1"),
+            "SELECT x FROM shop.orders, decan_shard.other_1_1");
+  EXPECT_EQ(mapped("0A000", 'W',
+                   "PL/pgSQL function decan.on_drop() line 3 at RAISE\nSQL function \"f\" statement 1"),
+            "SQL function \"f\" statement 1");
+  Fields fields{
+      {'C', "0A000"}, {'W', "PL/pgSQL function decan.refuse(text,text) line 3 at RAISE"}, {'M', "x"}};
+  EXPECT_TRUE(map_error_names(snapshot(), fields));
+  EXPECT_EQ(fields.size(), 2U);
+}
+
 TEST(ErrorNames, NamesForeignKeysByTheirOriginal) {
   EXPECT_EQ(mapped("23503", 'n', "orders_customer_id_fkey17"), "of_customer");
   EXPECT_EQ(mapped("23503", 'n', "orders_customer_id_fkey"), "of_customer");

@@ -211,6 +211,15 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
+// As PostgreSQL shortens the names of columns when they are made.
+void truncate_identifier(std::string& name) {
+  constexpr size_t kMaxBytes = 63;
+  if (name.size() <= kMaxBytes) return;
+  size_t end = kMaxBytes;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
+  name.resize(end);
+}
+
 // bounds => '10,20': (MINVALUE, 10), [10, 20), [20, MAXVALUE).
 std::vector<placement::RangeBound> ranges_of(std::string_view bounds) {
   std::vector<placement::RangeBound> ranges;
@@ -243,6 +252,7 @@ Result<placement::ShardOptions> shard_options(
       options.table = value, has_table = true;
     } else if (name == "distribution_column") {
       options.key_columns = split(value, ',');
+      for (std::string& column : options.key_columns) truncate_identifier(column);
     } else if (name == "distribution_type") {
       if (value == "range")
         options.algorithm = catalog::Algorithm::kRange;

@@ -1,4 +1,6 @@
 // Describe: what a statement's parameters and a portal's columns are.
+#include <algorithm>
+
 #include "session/session.h"
 
 namespace decan::session {
@@ -74,6 +76,25 @@ Task<Status> Session::on_describe(std::string_view body) {
   }
   local_reply(std::move(reply));
   co_return Status{};
+}
+
+Task<Status> Session::refuse(plan::PlanPtr plan, std::string sql, std::vector<Oid> types) {
+  const bool query = plan->tag == "SELECT" || plan->tag == "INSERT" || plan->tag == "UPDATE" ||
+                     plan->tag == "DELETE" || plan->tag == "MERGE";
+  // The home unit does not know tables that live on another one only.
+  const bool knows_all =
+      plan->snapshot && std::ranges::none_of(plan->snapshot->relations(),
+                                             [](const auto& relation) { return relation->oid == 0; });
+  const bool asked = query && knows_all && (!txn_->in_block() || txn_->find(node_.home()) != nullptr);
+  if (!asked) co_return fail(plan->refusal);
+  auto whole = std::make_shared<plan::Plan>();
+  whole->action = plan::Action::kRoute;
+  SharedStatement statement;
+  statement.sql = std::move(sql);
+  statement.declared_types = std::move(types);
+  statement.plan = std::move(whole);
+  if (auto valid = co_await validate(statement); !valid) co_return valid;
+  co_return fail(plan->refusal);
 }
 
 }  // namespace decan::session

@@ -210,7 +210,7 @@ Task<Status> Session::execute_once(Call& call) {
       co_return fail(sqlstate::kFeatureNotSupported, "prepared transactions of clients are not supported", {},
                      "Commit the transaction directly: Decan makes it atomic over all units.");
     case plan::Action::kRefuse:
-      co_return fail(plan.refusal);
+      co_return co_await refuse(call.plan, std::string(call.values.sql), {});
   }
   co_return fail(sqlstate::kInternalError, "unknown kind of plan");
 }

@@ -243,7 +243,7 @@ Task<Status> Session::on_parse(std::string_view body) {
   if ((*statement)->plan->action == plan::Action::kRefuse) {
     timed_statement_ = *statement;
     count_statement(StatementTier::kRefused);
-    co_return fail((*statement)->plan->refusal);
+    co_return co_await refuse((*statement)->plan, (*statement)->sql, (*statement)->declared_types);
   }
   // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict
   // now.

@@ -241,6 +241,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> bound_batch();
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
+  // Of a statement that Decan refuses: PostgreSQL's own error goes first, where it has one.
+  Task<Status> refuse(plan::PlanPtr plan, std::string sql, std::vector<Oid> types);
   Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
   void bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
