@@ -184,4 +184,15 @@ bool map_error_names(const Snapshot& snapshot, std::vector<std::pair<char, std::
   return changed;
 }
 
+bool repeats_for_leaf(const Snapshot& snapshot, const std::vector<std::pair<char, std::string>>& fields) {
+  constexpr std::string_view kCascades = "truncate cascades to table \"";
+  const auto message = std::ranges::find(fields, 'M', &std::pair<char, std::string>::first);
+  if (message == fields.end() || !message->second.starts_with(kCascades) || !message->second.ends_with('"'))
+    return false;
+  std::string_view table = message->second;
+  table.remove_prefix(kCascades.size());
+  table.remove_suffix(1);
+  return snapshot.find_by_leaf(table) != nullptr;
+}
+
 }  // namespace decan::catalog

@@ -15,4 +15,8 @@ namespace decan::catalog {
 // data values are left alone. Returns whether anything was changed.
 bool map_error_names(const Snapshot& snapshot, std::vector<std::pair<char, std::string>>& fields);
 
+// A notice that PostgreSQL gives for every leaf of a table besides that for the table itself: TRUNCATE …
+// CASCADE.
+bool repeats_for_leaf(const Snapshot& snapshot, const std::vector<std::pair<char, std::string>>& fields);
+
 }  // namespace decan::catalog

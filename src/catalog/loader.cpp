@@ -22,11 +22,12 @@ enum Query : size_t {
   kForeignKeyCopies,
   kRoutines,
   kDependencies,
+  kCalls,
   kSystemReaders,
   kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 6, 4, 1, 5};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 7, 4, 2, 1, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -168,6 +169,7 @@ class Builder {
   Status foreign_key_copies();
   Status routines();
   Status hidden();
+  bool names_single_table(const Routine& routine) const;
   Status broadcast_views();
   Status types();
 
@@ -178,6 +180,7 @@ class Builder {
   std::unordered_map<uint32_t, ShardGroup*> groups_;
   std::vector<Routine> routines_;
   std::vector<Dependency> dependencies_;
+  std::unordered_set<Oid> immutable_;  // plain functions, neither aggregates nor procedures
 };
 
 Status Builder::database() {
@@ -392,6 +395,7 @@ Status Builder::routines() {
     Routine routine{row.number<Oid>(0), std::string(row.text(1)), std::string(row.text(2)), row.text(4)};
     if (row.flag(3)) out_->add_volatile_function(routine.schema, routine.name);
     routine.builds_sql = row.flag(5);
+    if (row.flag(6)) immutable_.insert(routine.oid);
     if (!row.ok()) return malformed("pg_proc");
     routines_.push_back(std::move(routine));
   }
@@ -421,8 +425,29 @@ Status Builder::hidden() {
     const std::string_view table_name = finder.routine(routine.oid);
     if (!table_name.empty())
       out_->add_hidden_function({routine.schema, routine.name, std::string(table_name)});
+    const bool pure = immutable_.contains(routine.oid) && table_name.empty() && !names_single_table(routine);
+    out_->add_routine(routine.schema, routine.name, pure);
+  }
+  for (const auto& fields : table(kCalls)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    const Oid routine = row.number<Oid>(1);
+    if (!row.ok()) return malformed("pg_depend");
+    if (relation != nullptr && relation->calls_hidden.empty())
+      relation->calls_hidden = finder.routine(routine);
   }
   return {};
+}
+
+// Such a function is made on the home unit only (plan/ddl_objects.cpp).
+bool Builder::names_single_table(const Routine& routine) const {
+  if (routine.body.empty()) return false;
+  for (const auto& relation : relations_) {
+    if (relation->placement == Placement::kSingle && relation->kind != RelationKind::kIndex &&
+        routine.body.find(relation->name) != std::string_view::npos)
+      return true;
+  }
+  return false;
 }
 
 // A view can be answered by any unit when all it reads, through other views too, is broadcast. Views can not

@@ -77,7 +77,8 @@ SELECT p.oid, n.nspname, p.proname, p.provolatile = 'v',
             WHEN l.lanname = 'c' THEN p.prosrc IN ('crosstab', 'crosstab_hash', 'connectby_text', 'connectby_text_serial', 'xpath_table')
             WHEN l.lanname = 'internal' THEN false
             ELSE p.prosrc ~* '\m((query|table|schema|database)_to_xml(_and_xmlschema)?|ts_stat|ts_rewrite)\M'
-              OR l.lanname <> 'sql' AND p.prosrc ~* '\m(execute\M(?!\s*(e?''([^'']|'''')*''\s*(;|into\M|using\M|loop\M)|function\M|procedure\M|on\M))|spi_(exec|query|prepare)\w*)' END
+              OR l.lanname <> 'sql' AND p.prosrc ~* '\m(execute\M(?!\s*(e?''([^'']|'''')*''\s*(;|into\M|using\M|loop\M)|function\M|procedure\M|on\M))|spi_(exec|query|prepare)\w*)' END,
+       p.prokind = 'f' AND p.provolatile = 'i'
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND n.nspname <> 'decan' ORDER BY p.oid;
@@ -93,6 +94,19 @@ SELECT DISTINCT true, d.objid, d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.r
   FROM pg_catalog.pg_depend d
  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384
    AND d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass);
+
+SELECT DISTINCT o.relid, d.refobjid
+  FROM (SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, oid, tgrelid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal
+        UNION ALL
+        SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, oid, adrelid FROM pg_catalog.pg_attrdef
+        UNION ALL
+        SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, oid, conrelid FROM pg_catalog.pg_constraint WHERE conrelid <> 0
+        UNION ALL
+        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, oid, polrelid FROM pg_catalog.pg_policy) o(class, oid, relid)
+  JOIN pg_catalog.pg_depend d ON d.classid = o.class AND d.objid = o.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+   AND d.refobjid >= 16384
+  JOIN pg_catalog.pg_class c ON c.oid = o.relid
+ WHERE c.relnamespace <> 'decan_shard'::pg_catalog.regnamespace;
 
 WITH RECURSIVE reader(oid) AS (
   SELECT relid FROM decan.relation WHERE placement = 'broadcast'

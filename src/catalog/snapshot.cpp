@@ -73,4 +73,20 @@ void Snapshot::add_volatile_function(std::string schema, std::string name) {
   volatile_functions_[std::move(name)].push_back(std::move(schema));
 }
 
+void Snapshot::add_routine(std::string schema, std::string name, bool is_pure) {
+  routines_[std::move(name)].emplace_back(std::move(schema), is_pure);
+}
+
+bool Snapshot::is_pure_function(std::string_view schema, std::string_view name) const {
+  const auto found = routines_.find(name);
+  if (found == routines_.end()) return false;
+  bool any = false;
+  for (const auto& [in, pure] : found->second) {
+    if (!schema.empty() && in != schema) continue;
+    if (!pure) return false;
+    any = true;
+  }
+  return any;
+}
+
 }  // namespace decan::catalog

@@ -86,6 +86,9 @@ struct Relation {
   // A view (or materialized view) that reads a sharded table, directly or through other views: its body would
   // see only one unit's rows. Empty when harmless, else the name of a sharded table it reads.
   std::string hides_sharded;
+  // A trigger, default, constraint or policy of it calls a function that hides a sharded table: that table,
+  // or kDynamicSql. Empty when there is none.
+  std::string calls_hidden;
   // A view over single or broadcast tables: the unit that can answer it (home), or any when only broadcast.
   bool reads_only_broadcast = false;
 
@@ -148,12 +151,16 @@ class Snapshot {
   const HiddenFunction* hidden_function(std::string_view schema, std::string_view name) const;
   // Marked volatile in pg_proc: user functions by name (any overload), for broadcast writes.
   bool is_volatile_function(std::string_view schema, std::string_view name) const;
+  // Every function of that name (in that schema, or in any when empty) is immutable, no aggregate, and on all
+  // units.
+  bool is_pure_function(std::string_view schema, std::string_view name) const;
   bool has_sharded() const { return !groups.empty(); }
   const std::vector<std::unique_ptr<Relation>>& relations() const { return relations_; }
 
   void add(std::unique_ptr<Relation> relation);
   void add_hidden_function(HiddenFunction function);
   void add_volatile_function(std::string schema, std::string name);
+  void add_routine(std::string schema, std::string name, bool is_pure);
 
  private:
   std::vector<std::unique_ptr<Relation>> relations_;
@@ -162,6 +169,7 @@ class Snapshot {
   std::unordered_map<std::string, const Relation*> by_leaf_prefix_;
   std::map<std::string, std::vector<HiddenFunction>, std::less<>> hidden_functions_;
   std::map<std::string, std::vector<std::string>, std::less<>> volatile_functions_;
+  std::map<std::string, std::vector<std::pair<std::string, bool>>, std::less<>> routines_;  // schema, pure
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

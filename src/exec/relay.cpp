@@ -260,7 +260,7 @@ Task<Result<Relay::Step>> Relay::special(const wire::Header& header, std::string
       auto fields = wire::decode_error(body);
       if (!fields) co_return unexpected('N');
       forward = false;
-      if (visible) {
+      if (visible && !(hooks_.about_leaf && hooks_.about_leaf(*fields))) {
         if (hooks_.logical_names) hooks_.logical_names(*fields);
         client_.writer().notice(*fields);
       }
@@ -334,7 +334,8 @@ Status Relay::take_error(std::string_view body) {
   auto& expected = unit_.expected();
   const bool extended = expected.front().kind != Kind::kSync && expected.front().kind != Kind::kQuery;
   if (!outcome_.error) {
-    outcome_.hidden_failed = !expected.front().visible;
+    // A Parse of ours carries the client's own text: its error is the client's.
+    outcome_.hidden_failed = !expected.front().visible && !expected.front().statement;
     if (hooks_.logical_names) hooks_.logical_names(*fields);
     if (expected.front().statement) tell_position(*fields, expected.front().statement->client_text);
     outcome_.error = std::move(*fields);

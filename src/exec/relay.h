@@ -24,6 +24,8 @@ struct RelayHooks {
   std::function<void(std::string_view name, std::string_view value)> parameter_changed;
   // Rewrites leaf and constraint names in an error or a notice to the logical ones.
   std::function<void(wire::ErrorFields&)> logical_names;
+  // A notice that is about a leaf alone and says nothing to the client.
+  std::function<bool(const wire::ErrorFields&)> about_leaf;
 };
 
 struct RelayOutcome {

@@ -40,7 +40,7 @@ void DdlPlanner::drop() {
       relations.push_back(find(names));
     }
   }
-  if (tree_.flag("concurrent")) concurrently(out_.tag);
+  if (tree_.flag("concurrent")) outside_blocks(out_.tag, "CONCURRENTLY");
   out_.effects.uses_temp = temp;
   if (kRelations.contains(type) || kOfTables.contains(type))
     return run_for(relations, tree_.flag("missing_ok"));

@@ -151,9 +151,11 @@ void DdlPlanner::tolerate_absence() {
       "DO " + block + "; EXCEPTION WHEN undefined_function OR undefined_object THEN NULL; END'";
 }
 
-void DdlPlanner::concurrently(std::string tag) {
+void DdlPlanner::outside_blocks(std::string tag, std::string_view words) {
   out_.action = Action::kDdlConcurrent;
+  out_.place = Place::kOutsideBlock;
   out_.tag = std::move(tag);
+  if (!words.empty()) out_.words = out_.tag + " " + std::string(words);
 }
 
 // OBJECT_FOREIGN_TABLE -> FOREIGN TABLE.
@@ -312,7 +314,7 @@ bool DdlPlanner::databases(const std::string& kind) {
   spec_.tag_object = "database";
   spec_.changes_catalog = false;
   // ALTER DATABASE … SET does not need to stay outside of transactions.
-  if (kind != "AlterDatabaseSetStmt") concurrently(found->second);
+  if (kind != "AlterDatabaseSetStmt") outside_blocks(found->second);
   run_everywhere();
   return true;
 }
@@ -322,7 +324,7 @@ bool DdlPlanner::maintenance(const std::string& kind) {
   if (kind == "VacuumStmt") {
     const bool vacuum = tree_.flag("is_vacuumcmd");
     set_tag(vacuum ? "VACUUM" : "ANALYZE");
-    if (vacuum) concurrently("VACUUM");
+    if (vacuum) outside_blocks("VACUUM");
     std::vector<const Relation*> relations;
     for (const Tree& item : tree_.list("rels")) relations.push_back(find(item.child("relation")));
     if (relations.empty()) {
@@ -331,7 +333,7 @@ bool DdlPlanner::maintenance(const std::string& kind) {
       run_for(relations, false);
     }
   } else if (kind == "ClusterStmt" || kind == "ReindexStmt") {
-    concurrently(kind == "ClusterStmt" ? "CLUSTER" : "REINDEX");
+    outside_blocks(kind == "ClusterStmt" ? "CLUSTER" : "REINDEX");
     if (const Tree relation = tree_.child("relation")) {
       run_for(relation);
     } else {
@@ -339,9 +341,10 @@ bool DdlPlanner::maintenance(const std::string& kind) {
     }
   } else if (kind == "LockStmt") {
     set_tag("LOCK TABLE");
+    out_.place = Place::kInBlock;
     lock();
   } else if (kind == "CheckPointStmt") {
-    concurrently("CHECKPOINT");
+    outside_blocks("CHECKPOINT");
     run_everywhere();
   } else {
     return false;

@@ -36,7 +36,8 @@ class DdlPlanner {
   void run_home() { run_at({false, snapshot_.home}); }
   void run_for(const std::vector<const catalog::Relation*>& relations, bool missing_ok);
   void run_for(const sql::Tree& range_var);
-  void concurrently(std::string tag);
+  // What PostgreSQL runs outside of transaction blocks only; `words` follow the tag in its error.
+  void outside_blocks(std::string tag, std::string_view words = {});
   void tolerate_absence();
   static bool is_routine(const std::string& object_type);
   void set_tag(std::string tag) { out_.tag = std::move(tag); }

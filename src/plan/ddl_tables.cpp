@@ -181,7 +181,9 @@ bool DdlPlanner::check_alter(const Relation& relation, const Tree& command) {
                       type == "AT_DropInherit";
   const bool identity = type == "AT_AddIdentity" || type == "AT_SetUnLogged" || type == "AT_SetLogged" ||
                         type == "AT_EnableRule" || type == "AT_EnableAlwaysRule" ||
-                        type == "AT_EnableReplicaRule";
+                        type == "AT_EnableReplicaRule" ||
+                        (relation.placement == Placement::kSharded &&
+                         (type == "AT_SetRelOptions" || type == "AT_ResetRelOptions"));
   if (placed || identity) {
     refuse(out_,
            placed ? "the partitions of the distributed table \"" + relation.name +
@@ -202,7 +204,7 @@ void DdlPlanner::alter_table() {
       continue;
     }
     if (command.name_of("subtype") == "AT_DetachPartition" && command.child("def").flag("concurrent"))
-      concurrently(out_.tag);
+      outside_blocks(out_.tag, "... DETACH CONCURRENTLY");
     for (const Tree& constraint : command.all("Constraint")) {
       if (!check_constraint(relation, tree_.child("relation").str("relname"), constraint, "")) return;
     }
@@ -229,6 +231,7 @@ void DdlPlanner::leave_out_only() {
 
 void DdlPlanner::create_index() {
   set_tag("CREATE INDEX");
+  if (tree_.flag("concurrent")) outside_blocks("CREATE INDEX", "CONCURRENTLY");
   const Relation* relation = find(tree_.child("relation"));
   if (relation != nullptr && relation->placement == Placement::kSharded) {
     if (tree_.flag("concurrent"))
@@ -239,7 +242,6 @@ void DdlPlanner::create_index() {
     for (const Tree& element : tree_.list("index_params")) columns.push_back(element.str("name"));
     if (tree_.flag("unique") && !check_unique(*relation, columns, "a unique index")) return;
   }
-  if (tree_.flag("concurrent")) concurrently("CREATE INDEX");
   run_for(tree_.child("relation"));
 }
 

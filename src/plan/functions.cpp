@@ -29,6 +29,14 @@ FunctionClass classify_function(const std::vector<std::string>& names) {
   return found->kind;
 }
 
+FunctionClass classify_function(const std::vector<std::string>& names, const catalog::Snapshot& snapshot) {
+  const FunctionClass kind = classify_function(names);
+  if (kind != FunctionClass::kUnknown || names.empty() || names.size() > 2) return kind;
+  const std::string schema = names.size() == 2 ? names[0] : "";
+  return schema != "pg_catalog" && snapshot.is_pure_function(schema, names.back()) ? FunctionClass::kPure
+                                                                                   : kind;
+}
+
 bool is_sequence_function(std::string_view name) {
   return contains({"nextval", "currval", "setval", "lastval", "pg_sequence_last_value"}, name);
 }

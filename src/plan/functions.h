@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "catalog/snapshot.h"
+
 namespace decan::plan {
 
 enum class FunctionClass : uint8_t {
@@ -21,6 +23,9 @@ enum class FunctionClass : uint8_t {
 
 // `names`: the call's name parts. A schema other than pg_catalog makes it kUnknown.
 FunctionClass classify_function(const std::vector<std::string>& names);
+
+// The same, with users' own functions that are as good as built-in ones.
+FunctionClass classify_function(const std::vector<std::string>& names, const catalog::Snapshot& snapshot);
 
 // Special built-in functions, by name.
 bool is_sequence_function(std::string_view name);      // nextval, setval, currval, lastval

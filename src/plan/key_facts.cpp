@@ -212,8 +212,22 @@ void FactFinder::inner(const Level& level, const FromItem& item, Facts& out) con
 // A derived table's own facts, and which of its columns are which inner columns.
 void FactFinder::derived(const Source& source, Facts& out) const {
   if (source.kind != Source::Kind::kDerived || source.derived == nullptr) return;
-  level_facts(*source.derived, nullptr, out);
   const auto columns = scope_.outputs(*source.derived);
+  if (source.derived->role == LevelRole::kCte && source.derived->references != 1) {
+    // Each reference has rows of its own: equality with the CTE's inner columns would make them equal to each
+    // other. What is known of all rows holds for each.
+    if (!columns) return;
+    Facts inner;
+    level_facts(*source.derived, nullptr, inner);
+    const Closure closure(inner);
+    for (uint32_t i = 0; i < columns->size(); ++i) {
+      const auto& column = (*columns)[i].column;
+      const KeyCondition* condition = column ? closure.condition(*column) : nullptr;
+      if (condition != nullptr) out.push_back({{&source, i}, std::nullopt, *condition});
+    }
+    return;
+  }
+  level_facts(*source.derived, nullptr, out);
   if (!columns) return;
   for (uint32_t i = 0; i < columns->size(); ++i) {
     if ((*columns)[i].column) equal({&source, i}, *(*columns)[i].column, out);

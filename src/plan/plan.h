@@ -66,6 +66,9 @@ enum class RouteTo : uint8_t {
   kAllUnits,  // every unit that holds a bucket of `group` (or every unit when group is null)
 };
 
+// Where a statement may stand (25P01, 25001 elsewhere).
+enum class Place : uint8_t { kAnywhere, kInBlock, kOutsideBlock };
+
 // The values a key column may have: an equality, an IN list, = ANY($1). Intersections are made at plan time.
 struct KeyCondition {
   std::vector<ValueRef> any_of;                 // one of these
@@ -144,7 +147,15 @@ struct SetSpec {
 struct CursorSpec {
   std::string name;  // empty: CLOSE ALL
   bool with_hold = false;
+  bool no_scroll = false;
   bool is_move = false;
+  enum class Direction : uint8_t {
+    kForward,
+    kBackward,
+    kAbsolute,
+    kRelative
+  } direction = Direction::kForward;
+  int64_t count = 1;  // FETCH, MOVE; ALL is the largest int64
 };
 
 struct PreparedSpec {
@@ -206,6 +217,8 @@ struct Plan {
   bool returns_rows = false;
   // Relations whose columns a result may be made of and whose object ids differ between units.
   std::vector<const catalog::Relation*> origins;
+  Place place = Place::kAnywhere;
+  std::string words;  // what errors about `place` call it, when that is not the tag
   // False: the plan holds for every statement of the same template; true: only for the very same text, and
   // needs no template when it is run.
   bool exact_text = false;

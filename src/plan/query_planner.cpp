@@ -82,6 +82,8 @@ void note_origin(const catalog::Relation* relation, Plan& out) {
 void QueryPlanner::plan(Plan& out) {
   describe(out);
   decide(out);
+  if (out.action == Action::kRefuse && out.refusal.hint.empty() && out.refusal.detail.empty())
+    out.refusal.hint = "Restrict the query to one sharding key, or run its parts one by one.";
 }
 
 void QueryPlanner::describe(Plan& out) const {

@@ -75,8 +75,8 @@ bool ScatterPlanner::follows_from_groups(const Expr& expr) {
     case ExprKind::kDefault:
       return false;
     case ExprKind::kFunction:
-      if (classify_function(expr.names) != FunctionClass::kPure &&
-          classify_function(expr.names) != FunctionClass::kNow)
+      if (classify_function(expr.names, *in_.scope.context().catalog) != FunctionClass::kPure &&
+          classify_function(expr.names, *in_.scope.context().catalog) != FunctionClass::kNow)
         return false;
       break;
     default:
@@ -194,7 +194,8 @@ bool ScatterPlanner::build_groups() {
     bool unsure = false;
     walk(group.expr, [&](const Expr& node) {
       if (node.kind == ExprKind::kCollate) unsure = true;
-      if (node.kind == ExprKind::kFunction && classify_function(node.names) == FunctionClass::kSetReturning)
+      if (node.kind == ExprKind::kFunction &&
+          classify_function(node.names, *in_.scope.context().catalog) == FunctionClass::kSetReturning)
         unsure = true;
       if (node.kind != ExprKind::kColumn) return;
       const auto id = in_.scope.resolve(top_, node);

@@ -89,7 +89,7 @@ bool ScatterPlanner::check_calls() {
   const auto check = [&](const Expr* expr) {
     walk(expr, [&](const Expr& node) {
       if (!ok || node.kind != ExprKind::kFunction) return;
-      const FunctionClass kind = classify_function(node.names);
+      const FunctionClass kind = classify_function(node.names, *in_.scope.context().catalog);
       if (node.has_window || kind == FunctionClass::kWindow) {
         if (!windows_local)
           ok = fail_with(

@@ -20,7 +20,7 @@ bool ScatterPlanner::is_volatile(const Expr* expr) const {
   walk(expr, [&](const Expr& node) {
     if (node.kind != ExprKind::kFunction) return;
     const std::string schema = node.names.size() > 1 ? node.names[node.names.size() - 2] : "";
-    const FunctionClass kind = classify_function(node.names);
+    const FunctionClass kind = classify_function(node.names, *in_.scope.context().catalog);
     found = found || kind == FunctionClass::kVolatile ||
             (kind == FunctionClass::kUnknown &&
              in_.scope.context().catalog->is_volatile_function(schema, node.names.back()));

@@ -82,6 +82,9 @@ std::pair<std::string, bool> default_name(const sql::Expr& expr) {
       return {std::string(sql_value_name(expr.sql_value)), true};
     case ExprKind::kCoalesce:
       return {"coalesce", true};
+    case ExprKind::kOperator:
+      if (expr.op == sql::OperatorKind::kNullIf) return {"nullif", true};
+      return {"?column?", false};
     case ExprKind::kArray:
       return {"array", true};
     case ExprKind::kRow:

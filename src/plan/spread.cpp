@@ -184,7 +184,7 @@ std::optional<Spread> SpreadFinder::item(const Level& level, const FromItem& fro
         bool pure = true;
         walk(function, [&](const Expr& node) {
           if (node.kind != ExprKind::kFunction) return;
-          const FunctionClass kind = classify_function(node.names);
+          const FunctionClass kind = classify_function(node.names, *scope_.context().catalog);
           pure = pure && (kind == FunctionClass::kPure || kind == FunctionClass::kSetReturning ||
                           kind == FunctionClass::kNow);
         });
@@ -317,7 +317,7 @@ bool SpreadFinder::replicated_exactly(const Level& level) {
     walk(expr, [&](const Expr& node) {
       if (node.kind != ExprKind::kFunction) return;
       order_matters = order_matters || node.has_window;
-      const FunctionClass kind = classify_function(node.names);
+      const FunctionClass kind = classify_function(node.names, *scope_.context().catalog);
       volatile_call = volatile_call || kind == FunctionClass::kVolatile || kind == FunctionClass::kUnknown;
       if (kind != FunctionClass::kAggregate) return;
       static constexpr std::string_view kFree[] = {"count", "min",     "max",    "bool_and", "bool_or",
@@ -414,7 +414,8 @@ bool SpreadFinder::is_row_wise(const Level& level, const Spread& rows) {
     aggregates = aggregates || has_aggregate(target.expr);
     walk(target.expr, [&](const Expr& node) {
       if (node.kind != ExprKind::kFunction) return;
-      unknown = unknown || classify_function(node.names) == FunctionClass::kUnknown;
+      unknown =
+          unknown || classify_function(node.names, *scope_.context().catalog) == FunctionClass::kUnknown;
       const bool crosses_keys =
           node.has_window && !contains_key(level, rows, partition_of(query, *node.window));
       aggregates = aggregates || crosses_keys;

@@ -56,6 +56,12 @@ class Surveyor {
       if (source != nullptr) out_.single_name = source->ref->name;
       return;
     }
+    const bool calls = source != nullptr && (source->is_write_target || relation->has_row_security);
+    if (calls && !relation->calls_hidden.empty()) {
+      out_.hidden_what = "a trigger, default, constraint or policy of \"" + relation->name + "\"";
+      out_.hidden_table = relation->calls_hidden;
+      return;
+    }
     if (!relation->hides_sharded.empty()) {
       out_.hidden_what = "view \"" + relation->name + "\"";
       out_.hidden_table = relation->hides_sharded;
@@ -144,7 +150,7 @@ class Surveyor {
       out_.hidden_what = "function " + joined(expr.names) + "()";
       out_.hidden_table = catalog::kDynamicSql;
     }
-    const FunctionClass kind = classify_function(expr.names);
+    const FunctionClass kind = classify_function(expr.names, snapshot_);
     if (expr.has_window || kind == FunctionClass::kAggregate || kind == FunctionClass::kWindow || expr.star ||
         expr.distinct || expr.within_group || expr.filter != nullptr || !expr.agg_order.empty())
       out_.aggregate_or_window = joined(expr.names);

@@ -204,11 +204,12 @@ void plan_execute(const UtilityInput& input, Plan& out) {
 // --- cursors ---
 
 void plan_declare(const UtilityInput& input, Plan& out) {
-  constexpr int64_t kHold = 0x0020;  // CURSOR_OPT_HOLD of parsenodes.h
+  constexpr int64_t kBinary = 0x0001, kScroll = 0x0002, kNoScroll = 0x0004, kHold = 0x0020;  // parsenodes.h
   const Tree& tree = input.statement->tree;
   CursorSpec spec;
   spec.name = tree.str("portalname");
   spec.with_hold = (tree.num("options") & kHold) != 0;
+  spec.no_scroll = (tree.num("options") & kNoScroll) != 0;
   if (input.statement->query == nullptr) return refuse(out, "this form of DECLARE is not supported", "");
   const auto tokens = tokens_of(input);
   // The query follows FOR, which the options before it do not contain.
@@ -221,10 +222,17 @@ void plan_declare(const UtilityInput& input, Plan& out) {
                          input.parameter_types};
   QueryPlanner planner(query, source, *input.context);
   planner.plan(out);
-  if (out.action == Action::kScatter)
-    return refuse(out, "a cursor over several storage units is not supported",
-                  "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
-  if (out.action != Action::kRoute) return;
+  out.tag = "DECLARE CURSOR";
+  if (!spec.with_hold) out.place = Place::kInBlock;
+  if (out.action == Action::kScatter) {
+    constexpr int64_t kRefused = kBinary | kScroll | kHold;
+    if ((tree.num("options") & kRefused) != 0 || out.effects.takes_row_locks)
+      return refuse(
+          out, "a cursor over several storage units with HOLD, SCROLL, BINARY or FOR UPDATE is not supported",
+          "Declare it without these, or add an equality condition on the sharding key.");
+  } else if (out.action != Action::kRoute) {
+    return;
+  }
   out.action = Action::kDeclareCursor;
   out.tag = "DECLARE CURSOR";
   out.returns_rows = false;
@@ -237,6 +245,12 @@ void plan_cursor(const UtilityInput& input, Plan& out) {
   spec.name = tree.str("portalname");
   if (tree.is("FetchStmt")) {
     spec.is_move = tree.flag("ismove");
+    spec.count = tree.num("how_many");
+    const std::string direction = tree.name_of("direction");
+    spec.direction = direction == "FETCH_BACKWARD"   ? CursorSpec::Direction::kBackward
+                     : direction == "FETCH_ABSOLUTE" ? CursorSpec::Direction::kAbsolute
+                     : direction == "FETCH_RELATIVE" ? CursorSpec::Direction::kRelative
+                                                     : CursorSpec::Direction::kForward;
     out.action = Action::kFetch;
     out.tag = spec.is_move ? "MOVE" : "FETCH";
     out.returns_rows = !spec.is_move;
@@ -491,6 +505,7 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
     const auto constant = constant_argument(value);
     if (!constant) {
       if (config) return false;
+      out.detail = std::move(spec);
       refuse(out, name + "() takes constants only",
              "Write the table's and the column's name between single quotes.");
       return true;
@@ -508,6 +523,7 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
   out.action = Action::kSet;
   out.tag = "SELECT";
   out.returns_rows = true;
+  out.name = query.targets[0].name.empty() ? name : query.targets[0].name;
   const std::string& local = spec.arguments[2].second.constant;
   out.detail = SetSpec{canonical_setting(spec.arguments[0].second.constant),
                        local == "true" || local == "t" || local == "1" || local == "on", false, true};

@@ -111,7 +111,9 @@ Task<void> Session::finish_batch() {
         txn_->participants().front()->connection->mark_broken();
       }
     }
-    report_changed_settings();
+  }
+  report_changed_settings();
+  if (!txn_->in_block()) {
     portals_.clear();
     txn_->release_participants();
   }

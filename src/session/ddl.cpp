@@ -108,7 +108,11 @@ Task<Status> Session::ddl(Call& call) {
     auto participant = co_await join(unit, true);
     if (!participant) co_return fail(participant.error());
     (*participant)->may_have_written = true;
-    if (auto done = co_await run_on(**participant, *sql, unit == targets.back()); !done) co_return done;
+    const bool elsewhere = unit != node_.home() && !spec.others_sql.empty();
+    if (auto done =
+            co_await run_on(**participant, elsewhere ? spec.others_sql : *sql, unit == targets.back());
+        !done)
+      co_return done;
   }
   if (call.plan->effects.uses_temp) {
     temp_touched_ = true;
@@ -151,9 +155,6 @@ Task<Status> Session::catalog_changed() {
 Task<Status> Session::ddl_concurrent(Call& call) {
   const plan::Plan& plan = *call.plan;
   const auto& spec = std::get<plan::DdlSpec>(plan.detail);
-  if (txn_->in_block()) {
-    co_return fail(sqlstate::kActiveTransaction, plan.tag + " cannot run inside a transaction block");
-  }
   std::vector<UnitId> targets =
       spec.scope == plan::DdlSpec::Scope::kAllUnits
           ? units()

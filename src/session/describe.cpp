@@ -1,6 +1,4 @@
 // Describe: what a statement's parameters and a portal's columns are.
-#include <algorithm>
-
 #include "session/session.h"
 
 namespace decan::session {
@@ -9,7 +7,7 @@ using Kind = backend::Expected::Kind;
 
 // Columns of a validated statement; those that the session answers itself never reach a unit.
 Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStatement& statement) {
-  constexpr Oid kVoid = 2278;
+  constexpr Oid kText = 25, kVoid = 2278;
   const plan::Plan& plan = *statement.plan;
   if (plan.action == plan::Action::kExplain) {
     const Oid type = explain_type(std::get<plan::ExplainSpec>(plan.detail));
@@ -17,6 +15,9 @@ Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStat
   }
   if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
     co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};
+  }
+  if (const auto* set = std::get_if<plan::SetSpec>(&plan.detail); set != nullptr && set->from_function) {
+    co_return wire::RowDescription{{{plan.name, 0, 0, kText, -1, -1, 0}}};
   }
   if (plan.action == plan::Action::kExecute) {
     const auto found = prepared_.find(std::get<plan::PreparedSpec>(plan.detail).name);
@@ -28,6 +29,29 @@ Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStat
   co_return statement.columns;
 }
 
+// A cursor of DECLARE is a portal, too: drivers ask for its columns before the first FETCH.
+Task<Status> Session::describe_cursor(std::string name) {
+  if (const auto* merged = merged_cursor(name)) {
+    auto columns = merged->description({});
+    if (!columns) co_return fail(columns.error());
+    std::string reply;
+    wire::Writer(reply).row_description(*columns);
+    local_reply(std::move(reply));
+    co_return Status{};
+  }
+  const UnitId unit = cursors_.find(name)->second;
+  if (batch_unit_ && *batch_unit_ != unit) {
+    if (auto drained = co_await drain(); !drained) co_return drained;
+  }
+  auto participant = co_await join(unit, txn_->in_block());
+  if (!participant) co_return fail(participant.error());
+  batch_unit_ = unit;
+  (*participant)->unsynced = true;
+  (*participant)->connection->writer().describe('P', name);
+  (*participant)->connection->expect(Kind::kDescribePortal, true);
+  co_return Status{};
+}
+
 Task<Status> Session::on_describe(std::string_view body) {
   auto describe = wire::decode_describe(body);
   if (!describe) co_return fail(describe.error());
@@ -36,6 +60,8 @@ Task<Status> Session::on_describe(std::string_view body) {
   std::vector<int16_t> formats;
   if (describe->kind == 'P') {
     const auto found = portals_.find(name);
+    if (found == portals_.end() && (merged_cursor(name) != nullptr || cursors_.contains(name)))
+      co_return co_await describe_cursor(name);
     if (found == portals_.end())
       co_return fail(sqlstate::kInvalidCursorName, "portal \"" + name + "\" does not exist");
     Portal& portal = found->second;
@@ -76,25 +102,6 @@ Task<Status> Session::on_describe(std::string_view body) {
   }
   local_reply(std::move(reply));
   co_return Status{};
-}
-
-Task<Status> Session::refuse(plan::PlanPtr plan, std::string sql, std::vector<Oid> types) {
-  const bool query = plan->tag == "SELECT" || plan->tag == "INSERT" || plan->tag == "UPDATE" ||
-                     plan->tag == "DELETE" || plan->tag == "MERGE";
-  // The home unit does not know tables that live on another one only.
-  const bool knows_all =
-      plan->snapshot && std::ranges::none_of(plan->snapshot->relations(),
-                                             [](const auto& relation) { return relation->oid == 0; });
-  const bool asked = query && knows_all && (!txn_->in_block() || txn_->find(node_.home()) != nullptr);
-  if (!asked) co_return fail(plan->refusal);
-  auto whole = std::make_shared<plan::Plan>();
-  whole->action = plan::Action::kRoute;
-  SharedStatement statement;
-  statement.sql = std::move(sql);
-  statement.declared_types = std::move(types);
-  statement.plan = std::move(whole);
-  if (auto valid = co_await validate(statement); !valid) co_return valid;
-  co_return fail(plan->refusal);
 }
 
 }  // namespace decan::session

@@ -92,19 +92,34 @@ Result<std::optional<int64_t>> count_of(const std::optional<plan::ValueRef>& ref
   return number;
 }
 
-bool is_stale(const wire::ErrorFields& error) {
+}  // namespace
+
+// The unit does not have the leaf (any more) that the plan meant.
+bool Session::is_stale(const wire::ErrorFields& error) const {
   const std::string_view state = error.get('C');
   if (state == sqlstate::kUndefinedTable)
     return error.get('M').find("decan_shard.") != std::string_view::npos;
-  return state == "23514" && error.get('M').starts_with("no partition of relation");
+  if (state != "23514" || !error.get('M').starts_with("no partition of relation")) return false;
+  const catalog::SnapshotPtr& snapshot = block_snapshot_ ? block_snapshot_ : snapshot_;
+  const auto* relation = snapshot ? snapshot->find_exact(error.get('s'), error.get('t')) : nullptr;
+  return relation != nullptr && relation->placement == catalog::Placement::kSharded;
 }
 
-}  // namespace
+// Only a newer catalog tells such an error from one of the statement's own.
+Task<bool> Session::placement_moved() {
+  const catalog::SnapshotPtr known = block_snapshot_ ? block_snapshot_ : snapshot_;
+  auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+  co_return refreshed && (!known || (*refreshed)->epoch > known->epoch);
+}
 
 Task<Status> Session::execute(Call& call) {
   for (int attempt = 0;; ++attempt) {
     auto done = co_await execute_once(call);
-    if (done || done.error().retry == Retry::kNever) co_return done;
+    if (done) co_return done;
+    if (done.error().retry == Retry::kNever) {
+      auto types = call.statement ? call.statement->declared_types : std::vector<Oid>();
+      co_return co_await judged(std::move(done), *call.plan, std::string(call.values.sql), std::move(types));
+    }
     if (txn_->in_block() && !implicit_block_) {
       Error error = done.error();
       error.sqlstate = sqlstate::kSerializationFailure;
@@ -142,6 +157,7 @@ Status Session::check_in_block(const plan::Plan& plan) const {
 Task<Status> Session::execute_once(Call& call) {
   const plan::Plan& plan = *call.plan;
   if (auto allowed = check_in_block(plan); !allowed) co_return allowed;
+  if (auto allowed = check_place(plan); !allowed) co_return allowed;
   const bool by_targets = plan.action == plan::Action::kRoute || plan.action == plan::Action::kScatter ||
                           plan.action == plan::Action::kScatterWrite ||
                           plan.action == plan::Action::kInsertRows;
@@ -210,7 +226,7 @@ Task<Status> Session::execute_once(Call& call) {
       co_return fail(sqlstate::kFeatureNotSupported, "prepared transactions of clients are not supported", {},
                      "Commit the transaction directly: Decan makes it atomic over all units.");
     case plan::Action::kRefuse:
-      co_return co_await refuse(call.plan, std::string(call.values.sql), {});
+      co_return fail(plan.refusal);
   }
   co_return fail(sqlstate::kInternalError, "unknown kind of plan");
 }
@@ -229,7 +245,13 @@ Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
   const plan::Plan& plan = *call.plan;
   const plan::RouteTo to = plan.routing.to;
   if (plan.action == plan::Action::kFetch || plan.action == plan::Action::kCloseCursor) {
-    const auto known = cursors_.find(std::get<plan::CursorSpec>(plan.detail).name);
+    const std::string& cursor = std::get<plan::CursorSpec>(plan.detail).name;
+    if (const auto merged = merged_cursors_.find(cursor); merged != merged_cursors_.end()) {
+      std::vector<plan::UnitTarget> several;
+      for (const UnitId unit : merged->second->units()) several.push_back({unit, {}, {}});
+      return several;
+    }
+    const auto known = cursors_.find(cursor);
     return std::vector{plan::UnitTarget{known == cursors_.end() ? node_.home() : known->second, {}, {}}};
   }
   if (plan.effects.uses_temp || to == plan::RouteTo::kHome)
@@ -366,7 +388,7 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
     participant.in_block = false;
   const bool placed = routed_ == nullptr || routed_->plan->routing.group != nullptr ||
                       !routed_->plan->whole_text.empty() || !routed_->plan->leaf_text.empty();
-  if (placed && is_stale(*outcome.error) && !outcome.sent_rows) {
+  if (placed && is_stale(*outcome.error) && !outcome.sent_rows && co_await placement_moved()) {
     Error error = wire::to_error(*outcome.error);
     stale_ = std::move(*outcome.error);
     error.retry = Retry::kAfterCatalogRefresh;
@@ -384,6 +406,22 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
 
 // --- tier 2 ---
 
+Result<Session::MergeValues> Session::merge_values(const Call& call) const {
+  const plan::MergeSpec& merge = *call.plan->merge;
+  MergeValues out;
+  auto limit = count_of(merge.limit, call.values, "LIMIT");
+  if (!limit) return fail(limit.error());
+  auto offset = count_of(merge.offset, call.values, "OFFSET");
+  if (!offset) return fail(offset.error());
+  out.limit = *limit, out.offset = *offset;
+  for (const plan::HavingTerm& term : merge.having) {
+    auto value = value_text(term.value, call.values);
+    if (!value) return fail(value.error());
+    out.having.push_back(std::move(*value));
+  }
+  return out;
+}
+
 Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets) {
   const plan::Plan& plan = *call.plan;
   const bool writes = plan.effects.writes;
@@ -394,16 +432,10 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   exec::ScatterRequest request;
   request.merge = plan.merge ? &*plan.merge : nullptr;
   if (plan.merge) {
-    auto limit = count_of(plan.merge->limit, call.values, "LIMIT");
-    if (!limit) co_return fail(limit.error());
-    auto offset = count_of(plan.merge->offset, call.values, "OFFSET");
-    if (!offset) co_return fail(offset.error());
-    request.limit = *limit, request.offset = *offset;
-    for (const plan::HavingTerm& term : plan.merge->having) {
-      auto value = value_text(term.value, call.values);
-      if (!value) co_return fail(value.error());
-      request.having_values.push_back(std::move(*value));
-    }
+    auto values = merge_values(call);
+    if (!values) co_return fail(values.error());
+    request.limit = values->limit, request.offset = values->offset;
+    request.having_values = std::move(values->having);
   }
   if (call.statement) {
     request.parameter_types =
@@ -436,15 +468,11 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   if (!outcome) co_return fail(outcome.error());
   if (outcome->error) {
     const bool guard = outcome->error->get('C') == "22012" && !outcome->sent_rows;
-    if (is_stale(*outcome->error) || guard) {
-      // The guard of a moved bucket divides by zero; so may the statement itself: only a newer catalog tells.
-      auto known = snapshot_ ? snapshot_->epoch : 0;
-      auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
-      if (refreshed && (*refreshed)->epoch != known) {
-        Error error = wire::to_error(*outcome->error);
-        error.retry = Retry::kAfterCatalogRefresh;
-        co_return fail(std::move(error));
-      }
+    // The guard of a moved bucket divides by zero; so may the statement itself.
+    if ((is_stale(*outcome->error) || guard) && co_await placement_moved()) {
+      Error error = wire::to_error(*outcome->error);
+      error.retry = Retry::kAfterCatalogRefresh;
+      co_return fail(std::move(error));
     }
     exec::tell_position(*outcome->error,
                         plan::text_map(plan, call.values, targets[outcome->failed], targets.size()));
@@ -485,6 +513,8 @@ Task<Status> Session::adopt_settings(txn::Participant& participant) {
   for (const auto& row : (*state)[0].rows) {
     const std::string& name = *row[0];
     if (name == "application_name" && *row[1] == "decan") continue;
+    // Of the transaction, which is over.
+    if (name.starts_with("transaction_")) continue;
     if (name == "client_encoding" && *row[1] == "UTF8") continue;
     const auto known = settings_->statements().find(name);
     map[name] = known != settings_->statements().end() && !row[1]

@@ -12,22 +12,6 @@ using Kind = backend::Expected::Kind;
 
 namespace {
 
-bool goes_to_unit_whole(const plan::Plan& plan) {
-  switch (plan.action) {
-    case plan::Action::kRoute:
-    case plan::Action::kScatter:
-    case plan::Action::kScatterWrite:
-    case plan::Action::kInsertRows:
-    case plan::Action::kShow:
-    case plan::Action::kDeclareCursor:
-    case plan::Action::kFetch:
-    case plan::Action::kCloseCursor:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // What one session's cursors or prepared statements make of the text: not shared between sessions.
 bool belongs_to_session(const plan::Plan& plan) {
   switch (plan.action) {
@@ -148,84 +132,6 @@ Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std:
   co_return statement;
 }
 
-// Lets the home unit (or one that works for the transaction already) check and describe the statement's own
-// text.
-Task<Status> Session::validate(SharedStatement& statement) {
-  if (statement.described || !goes_to_unit_whole(*statement.plan)) {
-    statement.validated = true;
-    co_return Status{};
-  }
-  if (auto drained = co_await drain(); !drained) co_return drained;
-  UnitId unit = node_.home();
-  if (const auto* cursor = std::get_if<plan::CursorSpec>(&statement.plan->detail)) {
-    if (const auto known = cursors_.find(cursor->name); known != cursors_.end()) unit = known->second;
-  }
-  const bool block = txn_->in_block();
-  auto participant = co_await join(unit, block);
-  if (!participant) co_return fail(participant.error());
-  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
-  backend::UnitConnection& connection = *(*participant)->connection;
-  // Without a Sync when the batch's implicit transaction is open on this unit: a Sync would commit it.
-  const bool unsynced = (*participant)->unsynced;
-  if (!statement.whole)
-    statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
-  connection.writer().parse("", statement.sql, statement.declared_types);
-  connection.writer().describe('S', "");
-  if (unsynced)
-    connection.writer().flush();
-  else
-    connection.writer().sync();
-  if (auto sent = co_await connection.flush(); !sent) co_return sent;
-  std::optional<wire::ErrorFields> error;
-  for (bool done = false; !done;) {
-    auto frame = co_await connection.next_frame();
-    if (!frame) co_return fail(frame.error());
-    switch (frame->type) {
-      case 't': {
-        auto types = wire::decode_parameter_description(frame->body);
-        if (!types) co_return fail(types.error());
-        statement.parameter_types = std::move(*types);
-        break;
-      }
-      case 'T': {
-        std::string own(frame->body);
-        exec::IdColumns ids;
-        if (auto mapped = exec::map_row_description(own, objects(unit), ids); !mapped) co_return mapped;
-        auto columns = wire::decode_row_description(own);
-        if (!columns) co_return fail(columns.error());
-        statement.columns = std::move(*columns);
-        done = unsynced;
-        break;
-      }
-      case 'n':
-        done = unsynced;
-        break;
-      case 'E': {
-        auto fields = wire::decode_error(frame->body);
-        if (!fields) co_return fail(fields.error());
-        error = std::move(*fields);
-        done = unsynced;
-        connection.set_skips_to_sync(unsynced);
-        break;
-      }
-      case 'Z':
-        connection.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
-        done = true;
-        break;
-      default:
-        break;
-    }
-    connection.consume_frame(*frame);
-  }
-  if (error) {
-    logical_names(*error);
-    send_error(*error);
-    co_return fail(kTold, {});
-  }
-  statement.described = statement.validated = true;
-  co_return Status{};
-}
-
 Task<Status> Session::on_parse(std::string_view body) {
   auto parse = wire::decode_parse(body);
   if (!parse) co_return fail(parse.error());
@@ -243,7 +149,7 @@ Task<Status> Session::on_parse(std::string_view body) {
   if ((*statement)->plan->action == plan::Action::kRefuse) {
     timed_statement_ = *statement;
     count_statement(StatementTier::kRefused);
-    co_return co_await refuse((*statement)->plan, (*statement)->sql, (*statement)->declared_types);
+    co_return co_await refused(**statement);
   }
   // When a Bind follows at once the unit checks the text then; otherwise the client waits for the verdict
   // now.
@@ -300,7 +206,7 @@ Task<Status> Session::on_bind(std::string_view body) {
   }
   SharedStatement& statement = *portal.statement;
   if (auto allowed = check_in_block(*statement.plan); !allowed) co_return allowed;
-  if (statement.plan->action == plan::Action::kRefuse) co_return fail(statement.plan->refusal);
+  if (statement.plan->action == plan::Action::kRefuse) co_return co_await refused(statement);
   const bool binary = bind->parameter_formats.size() > 1 ||
                       (bind->parameter_formats.size() == 1 && bind->parameter_formats[0] == 1);
   const bool several = statement.plan->action == plan::Action::kInsertRows ||
@@ -348,8 +254,9 @@ Task<Status> Session::on_bind(std::string_view body) {
   } else {
     auto targets = targets_of(call);
     if (!targets) {
+      const SharedStatementPtr refused = bound.statement;
       portals_.erase(at);
-      co_return fail(targets.error());
+      co_return co_await judged(fail(targets.error()), *refused->plan, refused->sql, refused->declared_types);
     }
     bound.targets = std::move(*targets);
   }

@@ -495,6 +495,10 @@ exec::RelayHooks Session::make_hooks() {
     reported_in_block_ = reported_in_block_ || txn_->in_block();
   };
   hooks.logical_names = [this](wire::ErrorFields& fields) { logical_names(fields); };
+  hooks.about_leaf = [this](const wire::ErrorFields& fields) {
+    const catalog::SnapshotPtr& snapshot = block_snapshot_ ? block_snapshot_ : snapshot_;
+    return snapshot && snapshot->has_sharded() && catalog::repeats_for_leaf(*snapshot, fields.fields);
+  };
   return hooks;
 }
 

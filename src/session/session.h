@@ -13,6 +13,7 @@
 
 #include "distsql/admin_context.h"
 #include "exec/client_port.h"
+#include "exec/merged_cursor.h"
 #include "exec/relay.h"
 #include "placement/unit_runner.h"
 #include "plan/planner.h"
@@ -51,6 +52,9 @@ struct Call {
   int32_t max_rows = 0;
   std::vector<int16_t> result_formats;
 };
+
+// Sent to units as the client wrote it, or as fragments of it: units can describe it.
+bool goes_to_unit_whole(const plan::Plan& plan);
 
 // The text of a value that is known when a statement runs (LIMIT, HAVING terms, arguments); nullopt for NULL.
 // Errors: 0A000 for forms that only a server can read.
@@ -150,10 +154,17 @@ class Session final : public placement::UnitRunner {
                   size_t target_count);
   Task<Status> relay(txn::Participant& participant);
   Task<Status> finish_relay(txn::Participant& participant, exec::RelayOutcome outcome);
+  struct MergeValues {
+    std::optional<int64_t> limit, offset;
+    std::vector<std::optional<std::string>> having;
+  };
+  Result<MergeValues> merge_values(const Call& call) const;
   Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
   Task<Result<txn::Participant*>> join(UnitId unit, bool block);
   std::optional<plan::UnitTarget> one_target(const Call& call) const;
   Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
+  bool is_stale(const wire::ErrorFields& error) const;
+  Task<bool> placement_moved();
   void after_effects(const plan::Plan& plan, txn::Participant& participant);
   Task<Status> adopt_settings(txn::Participant& participant);
   Status check_in_block(const plan::Plan& plan) const;
@@ -177,12 +188,11 @@ class Session final : public placement::UnitRunner {
   Task<Status> commit_block(const plan::Plan& plan);
   Task<Status> rollback_block(const plan::Plan& plan);
   Task<Status> set_statement(Call& call);
+  Task<Status> call_on(txn::Participant& participant, std::string sql, std::vector<int16_t> formats);
   Task<Status> discard_statement(Call& call);
   Task<Status> prepare_statement(Call& call);
   Task<Status> execute_statement(Call& call);
   Task<Status> deallocate_statement(Call& call);
-  Task<Status> cursor_statement(Call& call);
-  void note_cursor(const plan::Plan& plan, txn::Participant& participant);
   Task<Status> listen_statement(Call& call);
   void complete(std::string_view tag);
   Task<Status> after_settings_changed(std::string_view name, backend::UnitConnection* connection);
@@ -220,6 +230,28 @@ class Session final : public placement::UnitRunner {
   Task<Status> copy_out(Call& call);
   Task<Result<std::vector<Oid>>> copied_types(const plan::CopySpec& spec);
 
+  // --- cursors.cpp ---
+  Task<Status> cursor_statement(Call& call);
+  void note_cursor(const plan::Plan& plan, txn::Participant& participant);
+  exec::MergedCursor* merged_cursor(std::string_view name);  // nullptr: not over several units
+  Task<Status> declare_merged(Call& call, std::vector<plan::UnitTarget> targets);
+  Task<Status> merged_cursor_statement(Call& call);
+  Task<Status> fetch_merged(Call& call, exec::MergedCursor& cursor);
+  Task<Status> fetch_portion(exec::MergedCursor& cursor, size_t source);
+  Task<Result<std::optional<wire::ErrorFields>>> exchange(backend::UnitConnection& connection,
+                                                          std::optional<wire::RowDescription>* columns,
+                                                          exec::MergedCursor* cursor, size_t source);
+  Task<Status> forget_lost_cursors();
+  Task<Status> describe_cursor(std::string name);
+
+  // --- judge.cpp ---
+  Task<Result<std::optional<wire::ErrorFields>>> parse_on(txn::Participant& participant, std::string sql,
+                                                          std::vector<Oid> types, SharedStatement* into);
+  Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
+  Task<Status> judged(Status refusal, const plan::Plan& plan, std::string sql, std::vector<Oid> types);
+  Task<Status> refused(SharedStatement& statement);
+  Status check_place(const plan::Plan& plan) const;
+
   // --- extended_query.cpp ---
   Task<Status> extended(const wire::Header& header, std::string_view body);
   Task<Status> on_parse(std::string_view body);
@@ -241,9 +273,6 @@ class Session final : public placement::UnitRunner {
   Task<Status> bound_batch();
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
-  // Of a statement that Decan refuses: PostgreSQL's own error goes first, where it has one.
-  Task<Status> refuse(plan::PlanPtr plan, std::string sql, std::vector<Oid> types);
-  Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
   void bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
   void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
@@ -292,6 +321,7 @@ class Session final : public placement::UnitRunner {
   std::unordered_map<std::string, SharedStatementPtr> prepared_;
   std::map<std::string, Portal, std::less<>, async::Recycling<std::pair<const std::string, Portal>>> portals_;
   std::map<std::string, UnitId, std::less<>> cursors_;
+  std::map<std::string, std::unique_ptr<exec::MergedCursor>, std::less<>> merged_cursors_;
   std::vector<std::string> unverified_;     // parsed in this batch, not yet seen by a unit
   std::vector<std::string> queued_parses_;  // their ParseComplete waits behind replies of a unit
   bool skip_to_sync_ = false;

@@ -46,9 +46,10 @@ Task<Status> Session::transaction_statement(Call& call) {
       co_return co_await rollback_block(plan);
     case plan::Action::kSetTransaction: {
       if (!txn_->in_block()) {
-        // Outside a block only SET SESSION CHARACTERISTICS has a lasting effect; the unit says what is wrong
-        // with the rest.
-        co_return co_await set_statement(call);
+        // Without effect: the unit says so.
+        auto participant = co_await join(node_.home(), false);
+        if (!participant) co_return fail(participant.error());
+        co_return co_await run_on(**participant, std::string(call.values.sql), true);
       }
       txn_->note_isolation(plan.transaction_options);
       auto participant = co_await join(node_.home(), true);
@@ -85,6 +86,7 @@ Task<Status> Session::transaction_statement(Call& call) {
   if (plan.action == plan::Action::kRollbackTo) {
     settings_ = txn_->settings_now();
     context_hash_ = 0;
+    if (auto known = co_await forget_lost_cursors(); !known) co_return known;
     if (catalog_dirty_) {
       if (auto changed = co_await catalog_changed(); !changed) co_return changed;
     }
@@ -122,6 +124,7 @@ Task<Status> Session::commit_block(const plan::Plan& plan) {
     const txn::Participant* participant = txn_->find(cursor.second);
     return participant == nullptr || !participant->pinned;
   });
+  merged_cursors_.clear();
   portals_.clear();
   if (catalog_dirty_) {
     catalog_dirty_ = false;
@@ -172,6 +175,7 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
   settings_dirty_ = false;
   context_hash_ = 0;
   cursors_.clear();
+  merged_cursors_.clear();
   portals_.clear();
   if (catalog_dirty_) {
     catalog_dirty_ = false;
@@ -238,7 +242,9 @@ Task<Status> Session::set_statement(Call& call) {
     first = *joined;
   }
   const bool replaced = statement != call.values.sql;
-  auto done = co_await run_on(*first, statement, !replaced);
+  auto done = spec != nullptr && spec->from_function && !call.simple
+                  ? co_await call_on(*first, statement, call.result_formats)
+                  : co_await run_on(*first, statement, !replaced);
   if (!done) co_return done;
   if (replaced) complete("RESET");
   if (block) {
@@ -268,6 +274,22 @@ Task<Status> Session::set_statement(Call& call) {
   else if (!(reset && name.empty() && !base_settings_->statements().empty()))
     first->connection->set_applied(settings_);
   co_return co_await after_settings_changed(name, first->connection.get());
+}
+
+// SELECT set_config(…) by the extended protocol: Describe has told the columns already.
+Task<Status> Session::call_on(txn::Participant& participant, std::string sql, std::vector<int16_t> formats) {
+  backend::UnitConnection& connection = *participant.connection;
+  connection.writer().parse("", sql, {});
+  connection.expect(Kind::kParse, false);
+  connection.writer().bind("", "", {}, {}, formats);
+  connection.expect(Kind::kBind, false);
+  connection.writer().execute("", 0);
+  connection.expect(Kind::kExecute, true);
+  connection.writer().sync();
+  connection.expect(Kind::kSync, false);
+  reported_in_block_ = reported_in_block_ || txn_->in_block();
+  reported_settings_.reset();  // what the unit reports comes with the hidden end of the exchange
+  co_return co_await relay(participant);
 }
 
 Task<Status> Session::after_settings_changed(std::string_view name, backend::UnitConnection* connection) {
@@ -305,6 +327,7 @@ Task<Status> Session::discard_statement(Call& call) {
     prepared_.clear();
     portals_.clear();
     cursors_.clear();
+    merged_cursors_.clear();
     settings_ = base_settings_;
     if (listening_) node_.notifications->unlisten(entry_, identity_.database, {});
     auto joined = co_await join(node_.home(), false);
@@ -413,53 +436,6 @@ Task<Status> Session::deallocate_statement(Call& call) {
   }
   complete("DEALLOCATE");
   co_return Status{};
-}
-
-// --- cursors ---
-
-Task<Status> Session::cursor_statement(Call& call) {
-  const plan::Plan& plan = *call.plan;
-  const auto& spec = std::get<plan::CursorSpec>(plan.detail);
-  UnitId unit = node_.home();
-  if (plan.action == plan::Action::kDeclareCursor) {
-    auto targets = targets_of(call);
-    if (!targets) co_return fail(targets.error());
-    if (targets->size() != 1) {
-      co_return fail(sqlstate::kFeatureNotSupported, "a cursor over several storage units is not supported",
-                     {},
-                     "Add an equality condition on the sharding key, or fetch the rows without a cursor.");
-    }
-    unit = targets->front().unit;
-  } else if (const auto known = cursors_.find(spec.name); known != cursors_.end()) {
-    unit = known->second;
-  } else if (spec.name.empty()) {
-    for (const auto& participant : txn_->participants()) {
-      if (auto done = co_await run_on(*participant, "CLOSE ALL", false); !done) co_return done;
-    }
-    cursors_.clear();
-    complete("CLOSE CURSOR ALL");
-    co_return Status{};
-  }
-  auto participant = co_await join(unit, txn_->in_block());
-  if (!participant) co_return fail(participant.error());
-  if (!knows_objects(plan, unit, false, false)) {
-    if (auto learned = co_await learn_objects(call.plan, **participant); !learned) co_return learned;
-  }
-  auto done = co_await run_on(**participant, std::string(call.values.sql), true);
-  if (!done) co_return done;
-  note_cursor(plan, **participant);
-  co_return Status{};
-}
-
-void Session::note_cursor(const plan::Plan& plan, txn::Participant& participant) {
-  const auto& spec = std::get<plan::CursorSpec>(plan.detail);
-  if (plan.action == plan::Action::kDeclareCursor) {
-    cursors_[spec.name] = participant.connection->unit();
-    if (spec.with_hold) participant.pinned = true;
-    if (plan.effects.writes) participant.may_have_written = true;
-  } else if (plan.action == plan::Action::kCloseCursor) {
-    cursors_.erase(spec.name);
-  }
 }
 
 // --- LISTEN ---

@@ -1,0 +1,183 @@
+// The home unit's verdict on a statement's own text: what it is described as, and PostgreSQL's own error
+// where Decan refuses a statement that PostgreSQL would not take either.
+#include <algorithm>
+
+#include "session/session.h"
+
+#include "session/outcome.h"
+
+namespace decan::session {
+
+using Kind = backend::Expected::Kind;
+
+namespace {
+
+// The home unit does not know tables that live on another one only.
+bool knows_all_tables(const plan::Plan& plan) {
+  return plan.snapshot && std::ranges::none_of(plan.snapshot->relations(),
+                                               [](const auto& relation) { return relation->oid == 0; });
+}
+
+// Statements whose names and types PostgreSQL resolves when it parses them.
+bool may_be_judged(const plan::Plan& plan) {
+  if (std::holds_alternative<plan::AdminCall>(plan.detail)) return false;
+  switch (plan.action) {
+    case plan::Action::kRefuse:
+    case plan::Action::kDeclareCursor:
+    case plan::Action::kExplain:
+      return true;
+    default:
+      return goes_to_unit_whole(plan);
+  }
+}
+
+}  // namespace
+
+bool goes_to_unit_whole(const plan::Plan& plan) {
+  switch (plan.action) {
+    case plan::Action::kRoute:
+    case plan::Action::kScatter:
+    case plan::Action::kScatterWrite:
+    case plan::Action::kInsertRows:
+    case plan::Action::kShow:
+    case plan::Action::kDeclareCursor:
+    case plan::Action::kFetch:
+    case plan::Action::kCloseCursor:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Parses and describes a text on a unit, without running it. `into` learns the description.
+Task<Result<std::optional<wire::ErrorFields>>> Session::parse_on(txn::Participant& participant,
+                                                                 std::string sql, std::vector<Oid> types,
+                                                                 SharedStatement* into) {
+  backend::UnitConnection& connection = *participant.connection;
+  // Without a Sync when the batch's implicit transaction is open on this unit: a Sync would commit it.
+  const bool unsynced = participant.unsynced;
+  connection.writer().parse("", sql, types);
+  connection.writer().describe('S', "");
+  if (unsynced)
+    connection.writer().flush();
+  else
+    connection.writer().sync();
+  if (auto sent = co_await connection.flush(); !sent) co_return fail(sent.error());
+  std::optional<wire::ErrorFields> error;
+  for (bool done = false; !done;) {
+    auto frame = co_await connection.next_frame();
+    if (!frame) co_return fail(frame.error());
+    switch (frame->type) {
+      case 't': {
+        auto described = wire::decode_parameter_description(frame->body);
+        if (!described) co_return fail(described.error());
+        if (into != nullptr) into->parameter_types = std::move(*described);
+        break;
+      }
+      case 'T': {
+        std::string own(frame->body);
+        exec::IdColumns ids;
+        if (auto mapped = exec::map_row_description(own, objects(connection.unit()), ids); !mapped)
+          co_return fail(mapped.error());
+        auto columns = wire::decode_row_description(own);
+        if (!columns) co_return fail(columns.error());
+        if (into != nullptr) into->columns = std::move(*columns);
+        done = unsynced;
+        break;
+      }
+      case 'n':
+        done = unsynced;
+        break;
+      case 'E': {
+        auto fields = wire::decode_error(frame->body);
+        if (!fields) co_return fail(fields.error());
+        error = std::move(*fields);
+        done = unsynced;
+        connection.set_skips_to_sync(unsynced);
+        break;
+      }
+      case 'Z':
+        connection.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
+        done = true;
+        break;
+      default:
+        break;
+    }
+    connection.consume_frame(*frame);
+  }
+  co_return error;
+}
+
+// Lets the home unit (or one that works for the transaction already) check and describe the statement's own
+// text.
+Task<Status> Session::validate(SharedStatement& statement) {
+  if (statement.described || !goes_to_unit_whole(*statement.plan)) {
+    statement.validated = true;
+    co_return Status{};
+  }
+  if (auto drained = co_await drain(); !drained) co_return drained;
+  UnitId unit = node_.home();
+  if (const auto* cursor = std::get_if<plan::CursorSpec>(&statement.plan->detail)) {
+    if (const auto* merged = merged_cursor(cursor->name); merged != nullptr) {
+      if (statement.plan->returns_rows) {
+        auto columns = merged->description({});
+        if (!columns) co_return fail(columns.error());
+        statement.columns = std::move(*columns);
+      }
+      statement.described = statement.validated = true;
+      co_return Status{};
+    }
+    if (const auto known = cursors_.find(cursor->name); known != cursors_.end()) unit = known->second;
+  }
+  const bool block = txn_->in_block();
+  auto participant = co_await join(unit, block);
+  if (!participant) co_return fail(participant.error());
+  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+  if (!statement.whole)
+    statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
+  auto error = co_await parse_on(**participant, statement.sql, statement.declared_types, &statement);
+  if (!error) co_return fail(error.error());
+  if (*error) {
+    logical_names(**error);
+    send_error(**error);
+    co_return fail(kTold, {});
+  }
+  statement.described = statement.validated = true;
+  co_return Status{};
+}
+
+// A refusal stands only for what PostgreSQL would take: else the client gets PostgreSQL's error.
+Task<Status> Session::judged(Status refusal, const plan::Plan& plan, std::string sql,
+                             std::vector<Oid> types) {
+  if (refusal || refusal.error().sqlstate != sqlstate::kFeatureNotSupported || txn_->status() == 'E' ||
+      !may_be_judged(plan) || !knows_all_tables(plan))
+    co_return refusal;
+  if (auto drained = co_await drain(); !drained) co_return drained;
+  auto participant = co_await join(node_.home(), txn_->in_block());
+  if (!participant) co_return refusal;
+  if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+  auto error = co_await parse_on(**participant, std::move(sql), std::move(types), nullptr);
+  if (!error) co_return fail(error.error());
+  if (!*error) co_return refusal;
+  logical_names(**error);
+  send_error(**error);
+  co_return fail(kTold, {});
+}
+
+Task<Status> Session::refused(SharedStatement& statement) {
+  if (auto allowed = check_place(*statement.plan); !allowed) co_return allowed;
+  co_return co_await judged(fail(statement.plan->refusal), *statement.plan, statement.sql,
+                            statement.declared_types);
+}
+
+// What only runs inside a transaction block, or only outside of one.
+Status Session::check_place(const plan::Plan& plan) const {
+  const std::string& words = plan.words.empty() ? plan.tag : plan.words;
+  if (plan.place == plan::Place::kInBlock && !txn_->in_block())
+    return fail(sqlstate::kNoActiveTransaction, words + " can only be used in transaction blocks");
+  if (plan.place == plan::Place::kOutsideBlock && txn_->in_block())
+    return fail(sqlstate::kActiveTransaction, words + " cannot run inside a transaction block");
+  return {};
+}
+
+}  // namespace decan::session
