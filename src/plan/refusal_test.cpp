@@ -152,7 +152,7 @@ TEST(Refusal, ValuesOfOneServer) {
       {"select * from orders for update limit 5", "FOR UPDATE with LIMIT"},
       {"select * from orders o join countries c on c.code = o.note for update",
        "FOR UPDATE of a broadcast table"},
-      {"select * from orders limit 1 + 1", "LIMIT of this form"},
+      {"select * from orders limit 1 + length('a')", "LIMIT of this form"},
       {"select * from orders offset 1.5", "OFFSET of this form"},
   });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "catalog/type_oids.h"
 #include "plan/functions.h"
@@ -248,11 +249,40 @@ std::optional<ValueRef> ScatterPlanner::count_value(const Expr& expr) const {
   return numeric ? std::nullopt : in_.values.plain(*inner);
 }
 
+// Sums and products of int4 constants, within int4 as PostgreSQL computes them.
+std::optional<int64_t> ScatterPlanner::folded(const Expr& expr) {
+  const auto in_range = [](int64_t value) {
+    const bool fits =
+        value >= std::numeric_limits<int32_t>::min() && value <= std::numeric_limits<int32_t>::max();
+    return fits ? std::optional(value) : std::nullopt;
+  };
+  if (expr.kind == ExprKind::kLiteral && expr.literal == sql::LiteralType::kInteger) {
+    int64_t value = 0;
+    const auto parsed = std::from_chars(expr.text.data(), expr.text.data() + expr.text.size(), value);
+    const bool whole = parsed.ec == std::errc() && parsed.ptr == expr.text.data() + expr.text.size();
+    return whole ? in_range(value) : std::nullopt;
+  }
+  if (expr.kind != ExprKind::kOperator || expr.op != sql::OperatorKind::kPlain || expr.args.size() != 2 ||
+      expr.names.size() != 1 || expr.args[0] == nullptr || expr.args[1] == nullptr)
+    return std::nullopt;
+  const auto left = folded(*expr.args[0]), right = folded(*expr.args[1]);
+  if (!left || !right) return std::nullopt;
+  if (expr.names[0] == "+") return in_range(*left + *right);
+  if (expr.names[0] == "-") return in_range(*left - *right);
+  if (expr.names[0] == "*") return in_range(*left * *right);
+  return std::nullopt;
+}
+
 bool ScatterPlanner::limits() {
   for (const bool offset : {false, true}) {
     const Expr* expr = offset ? query_.offset : query_.limit;
     if (expr == nullptr) continue;
-    const auto value = count_value(*expr);
+    auto value = count_value(*expr);
+    if (const auto sum = value ? std::nullopt : folded(*expr)) {
+      literal_dependent_ = true;
+      value.emplace();
+      value->constant = std::to_string(*sum);
+    }
     if (!value)
       return fail_with(std::string(offset ? "OFFSET" : "LIMIT") +
                            " of this form over several storage units is not supported",

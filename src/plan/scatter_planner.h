@@ -73,6 +73,7 @@ class ScatterPlanner {
   bool windows_are_local() const;
   bool outputs_contain_key() const;
   bool limits();
+  static std::optional<int64_t> folded(const sql::Expr& expr);
   std::optional<ValueRef> count_value(const sql::Expr& expr) const;
   bool build_select();
   bool build_union();

@@ -454,7 +454,7 @@ class Generator:
         if not self.chance(40):
             return ""
         if self.chance(40):
-            return " RETURNING *"
+            return f" RETURNING {scope.tables[0][0]}.*"   # of USING's table any match may be shown
         return f" RETURNING {self.expr(scope, 'i', 1)}, {self.expr(scope, 't', 1)}"
 
     def insert(self) -> Random:
