@@ -139,17 +139,21 @@ std::string text_mark(std::string_view text) {
 
 Status install_schema_everywhere(meta::Store& store, const std::vector<UnitServer>& units,
                                  const BootstrapOptions& options) {
-  const std::string mark = text_mark(options.schema_sql);
+  if (!options.schema_sql) return {};
+  const auto secret = meta::cluster_secret(store, random_password(40));
+  if (!secret) return fail(secret.error());
+  const std::string schema_sql = options.schema_sql(*secret);
+  const std::string mark = text_mark(schema_sql);
   const auto installed = store.get(kSchemaKey);
   if (!installed) return fail(installed.error());
-  if (options.schema_sql.empty() || (*installed && (*installed)->value == mark)) return {};
+  if (*installed && (*installed)->value == mark) return {};
   for (const UnitServer& unit : units) {
     const auto databases = databases_of(unit);
     if (!databases) return fail(databases.error());
     for (const std::string& database : *databases) {
       if (database == "postgres") continue;  // the maintenance database holds no user tables
       if (stopped(options)) return interrupted();
-      if (Status done = install_schema(unit, database, options.schema_sql); !done) return done;
+      if (Status done = install_schema(unit, database, schema_sql); !done) return done;
     }
   }
   return put(store, kSchemaKey, mark);

@@ -40,7 +40,8 @@ Result<bool> is_bootstrapped(meta::Store& store);
 
 struct BootstrapOptions {
   std::string owner_password;
-  std::string schema_sql;           // idempotent; empty: none
+  // Made with the cluster's secret; idempotent; null: none.
+  std::function<std::string(const std::string& secret)> schema_sql;
   std::function<bool()> stop = {};  // asked between steps
 };
 // All units answer. At the first time everything; later only what changed: addresses, and the schema when its

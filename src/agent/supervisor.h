@@ -2,6 +2,7 @@
 // the background or, with --foreground, is it. Single-threaded but for the loading of demo data.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -15,9 +16,10 @@ namespace decan::agent {
 struct SupervisorOptions {
   Layout layout;
   Config config;
-  uint32_t units = 0;           // as asked for; 0: as many as there are
-  bool demo = true;             // load demo data once, when the compute node answers for the first time
-  std::string schema_sql = {};  // Decan's schema for the units; idempotent
+  uint32_t units = 0;  // as asked for; 0: as many as there are
+  bool demo = true;    // load demo data once, when the compute node answers for the first time
+  // Decan's schema for the units, made with the cluster's secret; idempotent.
+  std::function<std::string(const std::string& secret)> schema_sql = {};
   std::optional<Command> compute = {};  // without it only the units run
 };
 

@@ -72,7 +72,10 @@ class SupervisorTest : public ::testing::Test {
     config.units.first_port = 20'000 + ::getpid() % 20'000;
     config.units.settings = {{"fsync", "off"}};
     config.log.level = log::Level::kError;
-    SupervisorOptions options{.layout = layout_, .config = config, .units = units, .schema_sql = kSchema};
+    SupervisorOptions options{
+        .layout = layout_, .config = config, .units = units, .schema_sql = [](const std::string&) {
+          return std::string(kSchema);
+        }};
     return run_supervisor(std::move(options)) ? 0 : 1;
   }
 

@@ -19,6 +19,8 @@ Result<Key> hmac_sha256(std::string_view key, std::string_view data);
 // SaltedPassword of RFC 5802. Costs `iterations` HMACs: the caller has bounded them.
 Result<Key> salted_password(std::string_view prepared_password, std::string_view salt, int iterations);
 
+std::string hex(std::string_view bytes);  // lower case
+
 Key exclusive_or(const Key& a, const Key& b);
 
 void wipe(std::string& secret);  // overwrites all of its capacity, then clears it

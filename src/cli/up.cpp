@@ -107,12 +107,13 @@ agent::Command compute_command(int self, const agent::Layout& layout) {
 
 int run_foreground(const UpOptions& options, const agent::Layout& layout, Config config, int self) {
   log::configure(config.log.level, config.log.format);
-  agent::SupervisorOptions supervisor{.layout = layout,
-                                      .config = std::move(config),
-                                      .units = options.units,
-                                      .demo = !options.no_demo,
-                                      .schema_sql = placement::schema_sql(),
-                                      .compute = compute_command(self, layout)};
+  agent::SupervisorOptions supervisor{
+      .layout = layout,
+      .config = std::move(config),
+      .units = options.units,
+      .demo = !options.no_demo,
+      .schema_sql = [](const std::string& secret) { return placement::schema_sql(auth::ProofKey(secret)); },
+      .compute = compute_command(self, layout)};
   if (Status done = agent::run_supervisor(std::move(supervisor)); !done) return report(done.error());
   return kSuccess;
 }

@@ -12,6 +12,7 @@ using nlohmann::json;
 
 constexpr std::string_view kUnitPrefix = "units/";
 constexpr std::string_view kHomeKey = "cluster/home";
+constexpr std::string_view kSecretKey = "cluster/secret";
 
 std::string unit_key(std::string_view name) {
   return fmt::format("{}{}", kUnitPrefix, name);
@@ -109,6 +110,18 @@ Result<uint32_t> next_ordinal(Store& store) {
   const auto units = load_units(store);
   if (!units) return fail(units.error());
   return units->empty() ? 0 : units->back().ordinal + 1;
+}
+
+Result<std::string> cluster_secret(Store& store, const std::string& fresh) {
+  const auto revision =
+      store.commit({Operation{.key = std::string(kSecretKey), .value = fresh, .expected_revision = 0}});
+  if (!revision) return fail(revision.error());
+  if (*revision) return fresh;
+  const auto entry = store.get(kSecretKey);  // it was there
+  if (!entry) return fail(entry.error());
+  if (!*entry || (*entry)->value.empty())
+    return fail(sqlstate::kDataCorrupted, "the cluster's secret is missing in the metadata store");
+  return (*entry)->value;
 }
 
 Result<std::string> home_unit(Store& store) {

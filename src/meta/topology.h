@@ -1,5 +1,5 @@
 // What the metadata store says about the cluster's servers. Keys: units/<name> (JSON), cluster/home,
-// cluster/id, variables/<name>.
+// cluster/id, cluster/secret, variables/<name>.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,8 @@ Result<uint32_t> next_ordinal(Store& store);                                  //
 // 55000 when no home unit is set yet.
 Result<std::string> home_unit(Store& store);
 Status set_home_unit(Store& store, std::string_view name);
+// What units and compute nodes know and clients do not (auth/proof.h). `fresh` is stored when there is none.
+Result<std::string> cluster_secret(Store& store, const std::string& fresh);
 std::string to_json(const UnitRecord& unit);
 Result<UnitRecord> unit_from_json(std::string_view text);
 

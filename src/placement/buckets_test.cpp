@@ -89,7 +89,7 @@ TEST(TableName, IsReadBackAsTheSameTable) {
 }
 
 TEST(SchemaSql, HoldsEveryPart) {
-  const std::string sql = schema_sql();
+  const std::string sql = schema_sql(auth::ProofKey("secret"));
   for (const auto* part : {"decan.map", "decan.settle", "decan.table_statements", "decan.check_sharded",
                            "decan.create_leaves", "EVENT TRIGGER decan_drop"}) {
     EXPECT_NE(sql.find(part), std::string::npos) << part;

@@ -88,16 +88,27 @@ async::Task<Status> Change::execute_on_all(std::vector<std::string> statements) 
   co_return co_await on_all("SELECT decan.run(" + text_array(statements) + ")");
 }
 
+async::Task<Result<std::string>> Change::proof(UnitId unit, std::string purpose, std::string token) {
+  auto named = co_await runner_.run(unit, "SELECT " + token);
+  if (!named) co_return fail(named.error());
+  const auto text = value(*named, 0, 0);
+  if (!text) co_return unexpected_rows(token);
+  co_return quote_literal(runner_.proof(purpose + "/" + *text));
+}
+
 async::Task<Result<Description>> Change::describe(std::string table) {
-  if (auto locked = co_await on(home_, "SELECT decan.lock_placement()"); !locked)
-    co_return fail(locked.error());
+  auto vouched = co_await proof(home_, "lock", "decan.transaction_token()");
+  if (!vouched) co_return fail(vouched.error());
+  auto locked = co_await on_home("SELECT decan.lock_placement(" + *vouched + ")");
+  if (!locked) co_return fail(locked.error());
+  const auto id = value(*locked, 0, 0);
   const std::string as_given = quote_literal(table) + "::pg_catalog.regclass";
   if (auto owned = co_await on(home_, "SELECT decan.check_owner(" + as_given + ")"); !owned)
     co_return fail(owned.error());
   auto rows = co_await on_home("SELECT * FROM decan.describe(" + as_given + ")");
   if (!rows) co_return fail(rows.error());
   const auto owner = value(*rows, 0, 0), relation = value(*rows, 0, 1), columns = value(*rows, 0, 2),
-             force = value(*rows, 0, 3), id = value(*rows, 0, 4), kind = value(*rows, 0, 5);
+             force = value(*rows, 0, 3), kind = value(*rows, 0, 4);
   if (!owner || !relation || !columns || !force || !id || !kind)
     co_return unexpected_rows("decan.describe()");
   if (*kind != "r" && *kind != "p") co_return fail(sqlstate::kWrongObjectType, *relation + " is not a table");
@@ -105,8 +116,8 @@ async::Task<Result<Description>> Change::describe(std::string table) {
   std::from_chars(id->data(), id->data() + id->size(), out.next_id);
   // The name may have come to mean another table while the lock was waited for: then the checks below see
   // that one, under its lock.
-  if (auto locked = co_await on(home_, "LOCK TABLE " + out.relation + " IN ACCESS EXCLUSIVE MODE"); !locked) {
-    co_return fail(locked.error());
+  if (auto closed = co_await on(home_, "LOCK TABLE " + out.relation + " IN ACCESS EXCLUSIVE MODE"); !closed) {
+    co_return fail(closed.error());
   }
   co_return out;
 }
@@ -156,10 +167,12 @@ async::Task<Status> Change::begin(std::string owner) {
   std::vector<UnitId> order{home_};
   order.insert(order.end(), others_.begin(), others_.end());
   for (const UnitId unit : order) {
+    auto vouched = co_await proof(unit, "change", "decan.change_token()");
+    if (!vouched) co_return fail(vouched.error());
     auto opened =
         co_await runner_.run(unit, "SELECT decan.begin_change(" + std::to_string(unit.value) + ", " +
-                                       std::to_string(units_.size()) +
-                                       (epochs.empty() ? std::string() : ", " + epochs.front()) + ")");
+                                       std::to_string(units_.size()) + ", " +
+                                       (epochs.empty() ? "NULL" : epochs.front()) + ", " + *vouched + ")");
     if (!opened) co_return fail(opened.error());
     const auto epoch = value(*opened, 0, 0);
     if (!epoch || epoch->find_first_not_of("0123456789") != std::string::npos)

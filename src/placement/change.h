@@ -56,6 +56,8 @@ class Change {
   async::Task<Status> end();
 
  private:
+  // A proof for the unit's transaction: `token`: SQL that says what it has to name.
+  async::Task<Result<std::string>> proof(UnitId unit, std::string purpose, std::string token);
   async::Task<Status> align_epochs(std::vector<std::string> epochs);
 
   UnitRunner& runner_;

@@ -40,6 +40,16 @@ class Guard : public OnCluster {
               " FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE inhparent = 't'::regclass")
         .text();
   }
+  // What a compute node sends through that session.
+  static std::string mark(testing::Connection& session, const std::string& gid) {
+    const std::string pid = session.exec("SELECT pg_backend_pid()").scalar();
+    return "SELECT decan.mark('" + gid + "', '{0,1}', '" +
+           test_key().proof("mark/" + pid + "/" + gid + "/{0,1}") + "')";
+  }
+  static std::string begin_change(testing::Connection& session) {
+    const std::string token = session.exec("SELECT decan.change_token()").scalar();
+    return "SELECT decan.begin_change(1, 3, NULL, '" + test_key().proof("change/" + token) + "')";
+  }
   std::string leaf_;
 };
 
@@ -205,9 +215,9 @@ TEST_F(Guard, PlacementFunctionsAskForAnOpenChangeAndForTheOwner) {
   for (const auto* sql : {"SELECT decan.register('t', 9, 'broadcast', NULL, NULL, NULL)",
                           "SELECT decan.create_leaves('t', NULL)", "SELECT decan.forget('t')",
                           "SELECT decan.drop_foreign_leaves('t', 0)", "SELECT decan.set_aside('t', 'x')"}) {
-    EXPECT_EQ(reader.error_of(std::string("BEGIN; SELECT decan.begin_change(1, 3); ") + sql).sqlstate(),
-              "42501")
-        << sql;
+    reader.exec("BEGIN");
+    reader.exec(begin_change(reader));
+    EXPECT_EQ(reader.error_of(sql).sqlstate(), "42501") << sql;
     reader.exec("ROLLBACK");
   }
   for (const auto* sql :
@@ -220,19 +230,53 @@ TEST_F(Guard, PlacementFunctionsAskForAnOpenChangeAndForTheOwner) {
 }
 
 TEST_F(Guard, TheSchemaCanBeInstalledAgain) {
-  units().everywhere(schema_sql());
+  units().everywhere(schema_sql(test_key()));
   EXPECT_EQ(units().on(1).exec("SELECT epoch FROM decan.map").scalar(), "2");
   EXPECT_EQ(state(units().undistribute("t", "keeper")), "ok");
 }
 
 TEST_F(Guard, ADecisionIsFinalOnceAskedFor) {
   auto reader = as("reader");
-  reader.exec("BEGIN; SELECT decan.mark('decan_n_1_1_0', '{0,1}'); COMMIT");
+  reader.exec(mark(reader, "decan_n_1_1_0"));
   EXPECT_EQ(units().on(1).exec("SELECT decan.settle('decan_n_1_1_0')").scalar(), "t");
   EXPECT_EQ(units().on(1).exec("SELECT decan.settle('decan_n_1_2_0')").scalar(), "f");
   EXPECT_EQ(units().on(1).exec("SELECT decan.settle('decan_n_1_2_0')").scalar(), "f");
-  EXPECT_EQ(reader.error_of("SELECT decan.mark('decan_n_1_2_0', '{0,1}')").sqlstate(), "23505");
-  EXPECT_EQ(reader.error_of("SELECT decan.mark('other', '{0,1}')").sqlstate(), "22023");
+  EXPECT_EQ(reader.error_of(mark(reader, "decan_n_1_2_0")).sqlstate(), "23505");
+  EXPECT_EQ(reader.error_of(mark(reader, "other")).sqlstate(), "22023");
+}
+
+TEST_F(Guard, OnlyAComputeNodeCanDecideOrOpenAChange) {
+  auto reader = as("reader");
+  auto other = as("reader");
+  const std::string decided = mark(reader, "decan_n_1_3_0");
+  for (const auto& sql : std::vector<std::string>{
+           "SELECT decan.mark('decan_n_1_3_0', '{0,1}', NULL)",
+           "SELECT decan.mark('decan_n_1_3_0', '{0,1}', '')",
+           "SELECT decan.mark('decan_n_1_3_0', '{0,1}', '" + std::string(64, '0') + "')",
+           "SELECT decan.begin_change(1, 3, NULL, '')", "SELECT decan.begin_change(1, 3, 900, NULL)",
+           "SELECT decan.lock_placement('')", "SELECT decan.check_proof('a', 'b')",
+           "SELECT * FROM decan.secret", "SELECT nextval('decan.id_seq')",
+           "LOCK TABLE decan.map IN SHARE MODE", "SELECT * FROM decan.map FOR UPDATE"}) {
+    EXPECT_EQ(reader.error_of(sql).sqlstate(), "42501") << sql;
+  }
+  // Not in another session, nor for other participants or another gid.
+  EXPECT_EQ(other.error_of(decided).sqlstate(), "42501");
+  std::string changed = decided;
+  changed.replace(changed.find("{0,1}"), 5, "{0,2}");
+  EXPECT_EQ(reader.error_of(changed).sqlstate(), "42501");
+  // Nor in the next transaction, or for a second change.
+  reader.exec("BEGIN");
+  const std::string opened = begin_change(reader);
+  const std::string locked =
+      "SELECT decan.lock_placement('" +
+      test_key().proof("lock/" + reader.exec("SELECT decan.transaction_token()").scalar()) + "')";
+  reader.exec(locked);
+  reader.exec(opened);
+  EXPECT_EQ(reader.error_of(opened).sqlstate(), "42501");
+  reader.exec("ROLLBACK");
+  EXPECT_EQ(reader.error_of(opened).sqlstate(), "42501");
+  EXPECT_EQ(reader.error_of(locked).sqlstate(), "42501");
+  EXPECT_EQ(units().on(1).exec("SELECT epoch FROM decan.map").scalar(), "2");
 }
 
 }  // namespace

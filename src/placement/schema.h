@@ -3,10 +3,12 @@
 
 #include <string>
 
+#include "auth/proof.h"
+
 namespace decan::placement {
 
 // SQL for the simple protocol, in one transaction, as a superuser. May be run again; the caller keeps two
-// runs apart.
-std::string schema_sql();
+// runs apart. `key`: what the unit checks proofs with (auth/proof.h).
+std::string schema_sql(const auth::ProofKey& key);
 
 }  // namespace decan::placement

@@ -7,12 +7,17 @@
 #include <string>
 #include <vector>
 
+#include "auth/proof.h"
 #include "catalog/snapshot.h"
 #include "placement/distribute.h"
 #include "placement/unit_runner.h"
 #include "testing/pg.h"
 
 namespace decan::placement {
+
+inline auth::ProofKey test_key() {
+  return auth::ProofKey("secret of the tests");
+}
 
 // One session on every unit; libpq calls block, so a coroutine over it never really suspends.
 class LibpqRunner final : public UnitRunner {
@@ -24,6 +29,7 @@ class LibpqRunner final : public UnitRunner {
                                              std::string copy_in) override;
   std::vector<UnitId> units() const override;
   UnitId home() const override { return home_; }
+  std::string proof(std::string_view message) const override { return test_key().proof(message); }
   testing::Connection& on(UnitId unit) { return connections_[unit.value]; }
 
  private:

@@ -69,7 +69,7 @@ void TestCluster::use_database(const std::string& name) {
     server->connect().exec("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)");
     server->create_database(name);
     connections_.push_back(std::make_unique<testing::Connection>(server->connect(name)));
-    connections_.back()->exec(schema_sql());
+    connections_.back()->exec(schema_sql(test_key()));
   }
 }
 

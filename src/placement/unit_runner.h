@@ -32,6 +32,8 @@ class UnitRunner {
   // rows. `from` and `to` may be the same unit only if the runner uses two connections: callers avoid it.
   virtual async::Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
                                                      std::string copy_in) = 0;
+  // That a compute node vouches for a call (auth/proof.h).
+  virtual std::string proof(std::string_view message) const = 0;
   virtual std::vector<UnitId> units() const = 0;  // all units of the database
   virtual UnitId home() const = 0;
 };

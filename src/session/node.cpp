@@ -2,6 +2,7 @@
 
 #include <openssl/ssl.h>
 
+#include "auth/crypto.h"
 #include "auth/scram.h"
 #include "base/log.h"
 #include "catalog/loader.h"
@@ -159,7 +160,10 @@ Node::Node(Config config, std::string path, std::unique_ptr<meta::Store> metadat
   }
   variables["max_unit_connections"] = std::to_string(this->config()->limits.max_unit_connections);
   variables["merge_memory_bytes"] = std::to_string(this->config()->limits.merge_memory.value);
-  gids = std::make_unique<txn::GidSource>(name, start.count());
+  const auto secret = meta::cluster_secret(*store, auth::hex(auth::random_bytes(32)));
+  if (!secret) log::error("the cluster's secret can not be read", {{"reason", secret.error().message}});
+  proofs = std::make_unique<auth::ProofKey>(secret ? *secret : std::string());
+  gids = std::make_unique<txn::GidSource>(name, start.count(), *proofs);
 }
 
 Node::~Node() {

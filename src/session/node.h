@@ -141,6 +141,7 @@ struct Node {
   Registry registry;
   LoginThrottle throttle;
   Catalogs catalogs{*this};
+  std::unique_ptr<auth::ProofKey> proofs;
   std::unique_ptr<txn::GidSource> gids;
   ssl_ctx_st* tls_context = nullptr;
   std::string certificate_hash;  // for SCRAM-SHA-256-PLUS

@@ -87,6 +87,7 @@ class Session final : public placement::UnitRunner {
   Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
   Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
                                       std::string copy_in) override;
+  std::string proof(std::string_view message) const override { return node_.proofs->proof(message); }
   std::vector<UnitId> units() const override;
   UnitId home() const override { return node_.home(); }
 

@@ -209,7 +209,7 @@ Task<Status> SessionAdmin::prepare_unit(meta::UnitRecord unit, std::optional<met
                    "Set it in its postgresql.conf and restart the unit.");
   }
   if (auto copied = co_await copy_roles(connection); !copied) co_return copied;
-  auto installed = co_await connection->query(placement::schema_sql());
+  auto installed = co_await connection->query(placement::schema_sql(*session_.node_.proofs));
   if (!installed) co_return fail(installed.error());
   co_return Status{};
 }

@@ -8,13 +8,14 @@
 namespace decan::txn {
 namespace {
 
-using ResolverTest = OnThreeUnits;
-
-// As a coordinator would do it, by hand.
-void prepare(testing::Connection connection, const std::string& gid) {
-  connection.exec("BEGIN; INSERT INTO t VALUES ('a'); SELECT decan.mark('" + gid +
-                  "', '{0,1}'); PREPARE TRANSACTION '" + gid + "'");
-}
+class ResolverTest : public OnThreeUnits {
+ protected:
+  // As a coordinator would do it, by hand.
+  void prepare(testing::Connection connection, const std::string& gid) {
+    connection.exec("BEGIN; INSERT INTO t VALUES ('a');" + mark(connection, gid) + "; PREPARE TRANSACTION '" +
+                    gid + "'");
+  }
+};
 
 TEST_F(ResolverTest, WithoutADecisionItRollsBackForGood) {
   const std::string gid = "decan_dead_1_1_00ff_0";
@@ -22,8 +23,8 @@ TEST_F(ResolverTest, WithoutADecisionItRollsBackForGood) {
   prepare(as_app(2), gid);
   EXPECT_EQ(resolve(gids_), 2u);
   EXPECT_EQ(states(), "0/0/0 0/0/0 0/0/0");
-  EXPECT_EQ(as_app(0).error_of("SELECT decan.mark('" + gid + "', '{0,1}')").sqlstate(),
-            "23505");  // a late coordinator
+  auto late = as_app(0);
+  EXPECT_EQ(late.error_of(mark(late, gid)).sqlstate(), "23505");
   EXPECT_EQ(resolve(gids_), 0u);
 }
 
@@ -31,7 +32,8 @@ TEST_F(ResolverTest, AfterTheDecisionItCommits) {
   const std::string gid = "decan_dead_1_2_00ff_0";
   prepare(as_app(1), gid);
   prepare(as_app(2), gid);
-  as_app(0).exec("BEGIN; INSERT INTO t VALUES ('a'); SELECT decan.mark('" + gid + "', '{0,1,2}'); COMMIT");
+  auto anchor = as_app(0);
+  anchor.exec("BEGIN; INSERT INTO t VALUES ('a');" + mark(anchor, gid, "{0,1,2}") + "; COMMIT");
   EXPECT_EQ(resolve(gids_), 2u);
   EXPECT_EQ(states(), "1/1/0 1/1/0 1/1/0");
 }
@@ -81,6 +83,7 @@ TEST_F(ResolverTest, ALateCoordinatorAndAResolverNeverBothWin) {
     const std::string gid = "decan_late_1_" + std::to_string(i) + "_00ff_0";
     auto late = as_app(0);
     auto asks = admin(0);
+    const std::string marked = mark(late, gid);
     late.exec("BEGIN; INSERT INTO t VALUES ('" + gid + "')");
     const auto wait = std::chrono::microseconds(random() % 1000),
                wait_too = std::chrono::microseconds(random() % 1000);
@@ -88,7 +91,7 @@ TEST_F(ResolverTest, ALateCoordinatorAndAResolverNeverBothWin) {
     std::thread coordinator([&] {
       std::this_thread::sleep_for(wait);
       try {
-        late.exec("SELECT decan.mark('" + gid + "', '{0,1}'); COMMIT");
+        late.exec(marked + "; COMMIT");
         late_won = true;
       } catch (const testing::SqlError& error) {
         EXPECT_EQ(error.sqlstate(), "23505");

@@ -27,7 +27,7 @@ class OnThreeUnits : public ::testing::Test {
       servers_.push_back(std::make_unique<testing::PgFixture>(
           testing::PgOptions{.auth = testing::Auth::kScram, .settings = {{"synchronous_commit", "on"}}}));
       auto admin = servers_.back()->connect();
-      admin.exec("BEGIN;" + placement::schema_sql() + ";COMMIT");
+      admin.exec("BEGIN;" + placement::schema_sql(key()) + ";COMMIT");
       admin.exec("CREATE ROLE app LOGIN PASSWORD '" + verifier.to_string() +
                  "'; GRANT CREATE ON SCHEMA public TO app");
     }
@@ -120,13 +120,20 @@ class OnThreeUnits : public ::testing::Test {
   }
   std::string states() { return state(0) + " " + state(1) + " " + state(2); }
 
+  static auth::ProofKey key() { return auth::ProofKey("secret of the tests"); }
+  // decan.mark() as the compute node calls it in that session.
+  std::string mark(testing::Connection& session, const std::string& gid, const std::string& units = "{0,1}") {
+    return gids_.mark(gid, units,
+                      static_cast<uint32_t>(std::stoul(session.exec("SELECT pg_backend_pid()").scalar())));
+  }
+
   static inline std::vector<std::unique_ptr<testing::PgFixture>> servers_;
   static inline std::shared_ptr<const auth::PassThroughKeys> keys_;
   async::TestLoop loop_;
   std::unique_ptr<backend::Pool> pool_;
   backend::Identity identity_{"app", "postgres", keys_};
   backend::Identity service_{"postgres", "postgres", nullptr};
-  GidSource gids_{"node", 1};
+  GidSource gids_{"node", 1, key()};
   std::unique_ptr<Transaction> transaction_;
 };
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 #include "async/gather.h"
+#include "auth/crypto.h"
 #include "auth/scram.h"
 #include "base/log.h"
 
@@ -64,12 +64,8 @@ Task<Result<bool>> has_written(Participant* participant) {
 
 std::string GidSource::next(UnitId anchor) {
   // The random part keeps a gid from being guessed before its transaction is prepared.
-  unsigned char random[8];
-  const std::string bytes = auth::random_bytes(sizeof random);
-  std::copy(bytes.begin(), bytes.end(), random);
-  char hex[2 * sizeof random + 1];
-  for (size_t i = 0; i < sizeof random; ++i) std::snprintf(hex + 2 * i, 3, "%02x", random[i]);
-  std::string gid = prefix_ + std::to_string(++sequence_) + "_" + hex + "_" + std::to_string(anchor.value);
+  std::string gid = prefix_ + std::to_string(++sequence_) + "_" + auth::hex(auth::random_bytes(8)) + "_" +
+                    std::to_string(anchor.value);
   const std::lock_guard lock(mutex_);
   live_.insert(gid);
   return gid;
@@ -83,6 +79,11 @@ void GidSource::done(const std::string& gid) {
 bool GidSource::is_live(const std::string& gid) const {
   const std::lock_guard lock(mutex_);
   return live_.contains(gid);
+}
+
+std::string GidSource::mark(const std::string& gid, const std::string& participants, uint32_t pid) const {
+  const std::string proof = key_.proof("mark/" + std::to_string(pid) + "/" + gid + "/" + participants);
+  return "SELECT decan.mark(" + backend::quote_literal(gid) + ", '" + participants + "', '" + proof + "')";
 }
 
 std::optional<UnitId> anchor_of(std::string_view gid) {
@@ -372,6 +373,15 @@ Task<Status> Transaction::commit() {
   co_return result;
 }
 
+// A decision that the anchor could lose in a crash would be none: synchronous_commit = off does not hold
+// here, nor does a weaker one than the standbys of a unit are run with.
+std::string Transaction::marked(const Participant& writer, const std::string& gid,
+                                const std::string& units) const {
+  return options_.gids->mark(gid, units, writer.connection->pid()) +
+         ", CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "
+         "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END;";
+}
+
 Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vector<Participant*> readers) {
   // Temporary objects and NOTIFY can not be prepared: whoever may hold them commits plainly, as the anchor.
   std::ranges::stable_sort(writers, [](const Participant* a, const Participant* b) {
@@ -385,16 +395,11 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
   std::string units;
   for (const Participant* writer : writers)
     units += (units.empty() ? "" : ",") + std::to_string(writer->connection->unit().value);
-  // A decision that the anchor could lose in a crash would be none: synchronous_commit = off does not hold
-  // here, nor does a weaker one than the standbys of a unit are run with.
-  const std::string mark =
-      "SELECT decan.mark(" + quoted + ", '{" + units +
-      "}'), CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "
-      "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END;";
-
+  units = "{" + units + "}";
   std::vector<Task<Status>> prepares;
   for (Participant* other : others)
-    prepares.push_back(end_by(other, mark + "PREPARE TRANSACTION " + quoted, "PREPARE TRANSACTION"));
+    prepares.push_back(
+        end_by(other, marked(*other, gid, units) + "PREPARE TRANSACTION " + quoted, "PREPARE TRANSACTION"));
   const auto prepared = co_await async::gather(options_.pool->loop(), std::move(prepares));
   std::vector<Participant*> ready;
   Status result;
@@ -403,7 +408,7 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
     if (prepared[i] || others[i]->connection->broken()) ready.push_back(others[i]);
     if (!prepared[i] && result) result = prepared[i];
   }
-  if (result) result = co_await decide(anchor, gid, mark);
+  if (result) result = co_await decide(anchor, gid, units);
   const bool known = result || result.error().sqlstate != sqlstate::kTransactionResolutionUnknown;
   if (!known) {
     options_.gids->done(gid);
@@ -417,8 +422,8 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
   co_return result;
 }
 
-Task<Status> Transaction::decide(Participant& anchor, std::string gid, std::string mark) {
-  auto decided = co_await end_by(&anchor, mark + "COMMIT", "COMMIT");
+Task<Status> Transaction::decide(Participant& anchor, std::string gid, std::string units) {
+  auto decided = co_await end_by(&anchor, marked(anchor, gid, units) + "COMMIT", "COMMIT");
   if (decided) co_return decided;
   if (anchor.connection->broken()) {
     co_return co_await settle_unknown(anchor.connection->unit(), std::move(gid), decided.error().message);

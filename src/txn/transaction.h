@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "async/task.h"
+#include "auth/proof.h"
 #include "backend/pool.h"
 #include "backend/unit_connection.h"
 #include "base/error.h"
@@ -23,15 +24,19 @@ namespace decan::txn {
 // Makes global transaction ids: decan_<node>_<start>_<sequence>_<anchor ordinal>. Any thread.
 class GidSource {
  public:
-  GidSource(std::string node, int64_t start)
-      : prefix_("decan_" + std::move(node) + "_" + std::to_string(start) + "_") {}
+  // `key`: of the proofs that go with the gids.
+  GidSource(std::string node, int64_t start, auth::ProofKey key)
+      : prefix_("decan_" + std::move(node) + "_" + std::to_string(start) + "_"), key_(std::move(key)) {}
   std::string next(UnitId anchor);
   // Gids between next() and done(): the resolver leaves them to their own coordinator.
   void done(const std::string& gid);
   bool is_live(const std::string& gid) const;
+  // Calls decan.mark() in the server process `pid`.
+  std::string mark(const std::string& gid, const std::string& participants, uint32_t pid) const;
 
  private:
   std::string prefix_;
+  auth::ProofKey key_;
   std::atomic<uint64_t> sequence_{0};
   mutable std::mutex mutex_;
   std::set<std::string> live_;
@@ -131,8 +136,9 @@ class Transaction {
   async::Task<Result<std::vector<Participant*>>> writers();
   async::Task<Status> commit_on(Participant& participant);
   async::Task<Status> commit_open(std::vector<Participant*> open);
+  std::string marked(const Participant& writer, const std::string& gid, const std::string& units) const;
   async::Task<Status> two_phase(std::vector<Participant*> writers, std::vector<Participant*> readers);
-  async::Task<Status> decide(Participant& anchor, std::string gid, std::string mark);
+  async::Task<Status> decide(Participant& anchor, std::string gid, std::string units);
   async::Task<Status> settle_unknown(UnitId anchor, std::string gid, std::string cause);
   // Second phase on one unit, on its own connection, else on another one while patience lasts.
   async::Task<Status> finish_on(Participant* participant, std::string gid, bool commit);

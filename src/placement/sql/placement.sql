@@ -2,15 +2,36 @@
 -- transaction; what that role may not do itself (decan.*, schema decan_shard) is done here after its rights were checked.
 
 -- One change at a time in a database: taken on the home unit before anything is looked at. Readers of decan.map do not wait.
-CREATE OR REPLACE FUNCTION decan.lock_placement() RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT FROM decan.map FOR UPDATE $$;
+-- Gives a new id, for a table and its group.
+DROP FUNCTION IF EXISTS decan.lock_placement();
+CREATE OR REPLACE FUNCTION decan.lock_placement(proof text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM decan.check_proof('lock/' || decan.transaction_token(), proof);
+  PERFORM FROM decan.map FOR UPDATE;
+  RETURN nextval('decan.id_seq');
+END $$;
+
+-- What a proof has to name: this transaction of this server process, so that it is of no use anywhere else.
+CREATE OR REPLACE FUNCTION decan.transaction_token() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_backend_pid() || '/' || extract(epoch FROM transaction_timestamp())
+$$;
+
+-- And of a change: the epoch that it leaves behind.
+CREATE OR REPLACE FUNCTION decan.change_token() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT decan.transaction_token() || '/' || m.epoch FROM decan.map m
+$$;
 
 -- Opens a change: raises the epoch (to `epoch` when given) and lets the guards pass for this transaction.
-CREATE OR REPLACE FUNCTION decan.begin_change(unit int, unit_count int, epoch bigint DEFAULT NULL) RETURNS bigint
+DROP FUNCTION IF EXISTS decan.begin_change(int, int, bigint);
+CREATE OR REPLACE FUNCTION decan.begin_change(unit int, unit_count int, epoch bigint, proof text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   now_at bigint;
 BEGIN
+  PERFORM decan.check_proof('change/' || decan.change_token(), proof);
   IF unit < 0 OR unit_count < 1 OR unit >= 32767 THEN
     RAISE invalid_parameter_value USING MESSAGE = format('unit %s of %s is out of range', unit, unit_count);
   END IF;
@@ -58,8 +79,9 @@ BEGIN
 END $$;
 
 -- Everything the compute node has to know before it places a table.
-CREATE OR REPLACE FUNCTION decan.describe(rel regclass, OUT owner name, OUT qualified_name text, OUT column_list text,
-                                          OUT forces_row_security bool, OUT next_id bigint, OUT kind "char")
+DROP FUNCTION IF EXISTS decan.describe(regclass);
+CREATE FUNCTION decan.describe(rel regclass, OUT owner name, OUT qualified_name text, OUT column_list text,
+                               OUT forces_row_security bool, OUT kind "char")
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   SELECT pg_get_userbyid(c.relowner), rel::text, c.relforcerowsecurity, c.relkind INTO owner, qualified_name, forces_row_security, kind
@@ -67,11 +89,9 @@ BEGIN
   column_list := (SELECT coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), '')
                     FROM pg_attribute a
                    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '');
-  next_id := decan.take_id();
 END $$;
 
-CREATE OR REPLACE FUNCTION decan.take_id() RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT nextval('decan.id_seq') $$;
+DROP FUNCTION IF EXISTS decan.take_id();
 
 -- Texts of key values in one spelling that no setting changes, and in the type's binary format.
 CREATE OR REPLACE FUNCTION decan.canonical(types oid[], given text[]) RETURNS TABLE(n bigint, spelled text, bin bytea)

@@ -30,6 +30,13 @@ CREATE TABLE IF NOT EXISTS decan.dist_commit (
   tombstone bool NOT NULL DEFAULT false
 );
 
+-- One row. The cluster's secret, as the blocks that HMAC-SHA-256 puts in front of its two hashes. For check_proof() only.
+CREATE TABLE IF NOT EXISTS decan.secret (
+  one bool PRIMARY KEY DEFAULT true CHECK (one),
+  inner_block bytea NOT NULL,
+  outer_block bytea NOT NULL
+);
+
 CREATE SEQUENCE IF NOT EXISTS decan.id_seq;  -- ids of groups and tables, taken on the home unit
 
 CREATE TABLE IF NOT EXISTS decan.shard_group (
@@ -112,10 +119,27 @@ BEGIN
   RAISE feature_not_supported USING MESSAGE = message, HINT = hint;
 END $$;
 
--- Distributed transactions. A writer records the gid in the transaction itself; the row of the anchor is the decision.
-CREATE OR REPLACE FUNCTION decan.mark(gid text, participants int[]) RETURNS void
+-- Refuses what a compute node has not vouched for: whoever may log in to a unit may call what follows. Used inside
+-- SECURITY DEFINER functions, since nobody else can read the secret.
+CREATE OR REPLACE FUNCTION decan.check_proof(message text, proof text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  s decan.secret;
+BEGIN
+  SELECT * INTO s FROM decan.secret;
+  IF proof IS DISTINCT FROM encode(sha256(s.outer_block || sha256(s.inner_block || convert_to(message, 'UTF8'))), 'hex') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'only a compute node of Decan may do this';
+  END IF;
+END $$;
+REVOKE ALL ON FUNCTION decan.check_proof(text, text) FROM PUBLIC;
+
+-- Distributed transactions. A writer records the gid in the transaction itself; the row of the anchor is the decision. The
+-- proof holds for this server process and this gid, which can be inserted once.
+DROP FUNCTION IF EXISTS decan.mark(text, int[]);
+CREATE OR REPLACE FUNCTION decan.mark(gid text, participants int[], proof text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM decan.check_proof(format('mark/%s/%s/%s', pg_backend_pid(), gid, participants), proof);
   IF gid NOT LIKE 'decan\_%' OR length(gid) > 190 OR cardinality(participants) > 1000 THEN
     RAISE invalid_parameter_value USING MESSAGE = 'not an id of a distributed transaction';
   END IF;
