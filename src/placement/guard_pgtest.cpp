@@ -256,7 +256,7 @@ TEST_F(Guard, OnlyAComputeNodeCanDecideOrOpenAChange) {
            "SELECT decan.begin_change(1, 3, NULL, '')", "SELECT decan.begin_change(1, 3, 900, NULL)",
            "SELECT decan.lock_placement('')", "SELECT decan.check_proof('a', 'b')",
            "SELECT * FROM decan.secret", "SELECT nextval('decan.id_seq')",
-           "LOCK TABLE decan.map IN SHARE MODE", "SELECT * FROM decan.map FOR UPDATE"}) {
+           "SELECT * FROM decan.map FOR UPDATE"}) {
     EXPECT_EQ(reader.error_of(sql).sqlstate(), "42501") << sql;
   }
   // Not in another session, nor for other participants or another gid.
