@@ -41,6 +41,7 @@ class FakeRunner final : public placement::UnitRunner {
   async::Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId>, std::string) override {
     co_return fail("XX999", "placement was asked");
   }
+  async::Task<Status> shut_out(Oid) override { co_return Status{}; }
   std::string proof(std::string_view) const override { return {}; }
   async::Task<Result<uint64_t>> copy_between(UnitId, std::string, UnitId, std::string) override {
     co_return fail("XX999", "placement was asked");

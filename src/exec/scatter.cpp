@@ -223,6 +223,18 @@ class Scatter {
     co_return Status{};
   }
 
+  // DDL reaches the units one after another; a statement that comes between sees two definitions.
+  bool same_columns() const {
+    const auto& first = sources_.front().columns;
+    return std::ranges::all_of(sources_, [&](const Source& source) {
+      if (source.columns.has_value() != first.has_value()) return false;
+      if (!first) return true;
+      return std::ranges::equal(source.columns->fields, first->fields, [](const auto& a, const auto& b) {
+        return a.name == b.name && (a.type == b.type || (a.type >= kFirstUserOid && b.type >= kFirstUserOid));
+      });
+    });
+  }
+
   Task<Status> describe() {
     for (Source& source : sources_) {
       auto first = co_await next_row(source);
@@ -230,6 +242,11 @@ class Scatter {
       if (source.error) co_return Status{};
     }
     described_ = true;
+    if (!same_columns()) {
+      co_return fail(sqlstate::kSerializationFailure,
+                     "the definition of a table changed on one storage unit before the other", {},
+                     "Run the transaction again.");
+    }
     if (!sources_.front().columns) co_return Status{};
     co_return Status{};
   }

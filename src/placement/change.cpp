@@ -119,6 +119,13 @@ async::Task<Result<Description>> Change::describe(std::string table) {
   if (auto closed = co_await on(home_, "LOCK TABLE " + out.relation + " IN ACCESS EXCLUSIVE MODE"); !closed) {
     co_return fail(closed.error());
   }
+  auto oid =
+      co_await on_home("SELECT " + quote_literal(out.relation) + "::pg_catalog.regclass::pg_catalog.oid");
+  if (!oid) co_return fail(oid.error());
+  Oid number = 0;
+  const std::string digits = value(*oid, 0, 0).value_or("");
+  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (auto alone = co_await runner_.shut_out(number); !alone) co_return fail(alone.error());
   co_return out;
 }
 

@@ -29,6 +29,7 @@ class LibpqRunner final : public UnitRunner {
                                              std::string copy_in) override;
   std::vector<UnitId> units() const override;
   UnitId home() const override { return home_; }
+  async::Task<Status> shut_out(Oid) override { co_return Status{}; }
   std::string proof(std::string_view message) const override { return test_key().proof(message); }
   testing::Connection& on(UnitId unit) { return connections_[unit.value]; }
 

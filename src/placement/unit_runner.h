@@ -32,6 +32,9 @@ class UnitRunner {
   // rows. `from` and `to` may be the same unit only if the runner uses two connections: callers avoid it.
   virtual async::Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
                                                      std::string copy_in) = 0;
+  // The table's lock is held on the home unit: no statement that was planned before may come to it any more,
+  // until the transaction ends. `table`: OID on the home unit. Error: 55P03.
+  virtual async::Task<Status> shut_out(Oid table) = 0;
   // That a compute node vouches for a call (auth/proof.h).
   virtual std::string proof(std::string_view message) const = 0;
   virtual std::vector<UnitId> units() const = 0;  // all units of the database

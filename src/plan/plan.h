@@ -224,6 +224,9 @@ struct Plan {
   bool exact_text = false;
   Effects effects;
   Routing routing;
+  // OIDs on the home unit of the tables that a run touches, sorted; absent when not all are known (views,
+  // functions of users, statements that are not queries).
+  std::optional<std::vector<Oid>> tables;
   // What is sent (see render()); positions are those of the whole string given to plan_statements() when it
   // holds one statement, else of the statement's own text. Empty: the text as it is.
   Text leaf_text;      // when routing ends in exactly one bucket: sharded tables replaced by their leaves

@@ -118,6 +118,7 @@ void QueryPlanner::describe(Plan& out) const {
   out.effects.changes_settings = survey_.sets_config;
   out.effects.uses_session_value = survey_.reads_session_value;
   out.effects.uses_temp = survey_.uses_temp;
+  out.tables = known_tables();
 }
 
 void refuse_hidden(Plan& out, const std::string& what, std::string_view table) {
@@ -133,6 +134,19 @@ void refuse_hidden(Plan& out, const std::string& what, std::string_view table) {
   refuse(out,
          what + " reads the sharded table \"" + std::string(table) + "\" and would see one unit's rows only",
          "Query the sharded table itself.");
+}
+
+std::optional<std::vector<Oid>> QueryPlanner::known_tables() const {
+  if (!survey_.unknown_function.empty() || survey_.calls_volatile_user_function) return std::nullopt;
+  std::vector<Oid> oids;
+  for (const Source& source : scope_.sources()) {
+    if (source.kind != Source::Kind::kRelation || source.relation == nullptr) continue;
+    if (source.relation->kind != catalog::RelationKind::kTable || source.relation->has_row_triggers)
+      return std::nullopt;
+    oids.push_back(source.relation->oid);
+  }
+  std::ranges::sort(oids);
+  return oids;
 }
 
 bool QueryPlanner::refuse_hidden(Plan& out) const {

@@ -39,6 +39,7 @@ class QueryPlanner {
   // --- decisions (query_planner.cpp) ---
   void describe(Plan& out) const;
   void decide(Plan& out);
+  std::optional<std::vector<Oid>> known_tables() const;
   bool refuse_hidden(Plan& out) const;
   void route_without_shards(Plan& out);
   bool all_on_one_unit(Plan& out);

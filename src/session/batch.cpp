@@ -15,7 +15,7 @@ Task<void> Session::extended_error(Status status) {
     (void)co_await node_.catalogs.refresh(loop_, identity_.database);  // for the client's next try
   if (status.error().sqlstate != kTold) {
     auto drained = co_await drain();
-    if (drained) send_failure(status.error());
+    if (drained) send_error(status.error());
   }
   skip_to_sync_ = true;
   txn_->fail_block();
@@ -91,14 +91,14 @@ Task<void> Session::finish_batch() {
     connection.expect(Kind::kSync, false);
     participant.unsynced = false;
     if (auto relayed = co_await relay(participant); !relayed) {
-      if (relayed.error().sqlstate != kTold && !failed) send_failure(relayed.error());
+      if (relayed.error().sqlstate != kTold && !failed) send_error(relayed.error());
       failed = true;
       txn_->fail_block();
     }
   }
   batch_unit_.reset();
   settle_parses(failed);
-  if (cancels_in_flight_ > 0 || cancelled_) co_await settle_cancels();
+  if (cancels_in_flight_ > 0 || cancelled_ || yielding_) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
@@ -114,6 +114,8 @@ Task<void> Session::finish_batch() {
   }
   report_changed_settings();
   if (!txn_->in_block()) {
+    open_gate();
+    batch_stale_ = false;
     portals_.clear();
     txn_->release_participants();
   }

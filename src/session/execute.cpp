@@ -11,7 +11,8 @@
 namespace decan::session {
 namespace {
 
-constexpr int kMaxRetries = 3;
+constexpr auto kRetryFor = std::chrono::seconds(10);
+constexpr auto kRetryPause = std::chrono::milliseconds(20);
 
 StatementTier tier_of(const plan::Plan& plan, size_t targets) {
   switch (plan.action) {
@@ -105,38 +106,55 @@ bool Session::is_stale(const wire::ErrorFields& error) const {
   return relation != nullptr && relation->placement == catalog::Placement::kSharded;
 }
 
-// Only a newer catalog tells such an error from one of the statement's own.
-Task<bool> Session::placement_moved() {
-  const catalog::SnapshotPtr known = block_snapshot_ ? block_snapshot_ : snapshot_;
+// Behind the gate: see placement_gate.h.
+Task<Status> Session::execute_gated(Call& call) {
+  const plan::Plan* outer = std::exchange(running_, call.plan.get());
+  if (call.plan->snapshot) used_epoch_ = call.plan->snapshot->epoch;
+  auto done = co_await execute_once(call);
+  running_ = outer;
+  co_return done;
+}
+
+Task<Status> Session::plan_again(Call& call) {
   auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
-  co_return refreshed && (!known || (*refreshed)->epoch > known->epoch);
+  if (!refreshed) co_return fail(refreshed.error());
+  auto planned = co_await plan_text(call.values.sql);
+  if (!planned) co_return fail(planned.error());
+  if ((*planned)->statements.size() != 1) co_return fail(placement_changed());
+  call.plan = (*planned)->statements[0].plan;
+  call.values.tpl = template_.exact ? nullptr : &template_;
+  co_return Status{};
 }
 
 Task<Status> Session::execute(Call& call) {
+  const auto give_up = async::Clock::now() + kRetryFor;
+  const bool can_plan_again = !call.statement && call.portal == nullptr;
   for (int attempt = 0;; ++attempt) {
-    auto done = co_await execute_once(call);
+    while (!loop_.gate.is_open() && loop_.gate.stops(identity_.database, *call.plan, this)) {
+      if (auto passed = co_await wait_at_gate(*call.plan); !passed) co_return passed;
+      if (!can_plan_again) co_return fail(placement_changed());
+      if (auto planned = co_await plan_again(call); !planned) co_return planned;
+    }
+    const bool block_before = txn_->in_block();
+    if (auto allowed = check_block_epoch(*call.plan); !allowed) co_return allowed;
+    auto done = co_await execute_gated(call);
     if (done) co_return done;
     if (done.error().retry == Retry::kNever) {
       auto types = call.statement ? call.statement->declared_types : std::vector<Oid>();
       co_return co_await judged(std::move(done), *call.plan, std::string(call.values.sql), std::move(types));
     }
-    if (txn_->in_block() && !implicit_block_) {
-      Error error = done.error();
-      error.sqlstate = sqlstate::kSerializationFailure;
-      error.message = "the placement of a table changed while the transaction used it";
-      error.hint = "Run the transaction again.";
-      co_return fail(std::move(error));
-    }
-    if (attempt == kMaxRetries || call.portal != nullptr || implicit_block_) co_return done;
+    // Nothing has been told or done yet, unless the transaction began before this statement.
+    if (block_before || !can_plan_again || async::Clock::now() > give_up) co_return done;
+    // A cancel that is still on its way must not reach whoever uses the connection next.
+    const bool cancelled = cancelled_;
+    co_await settle_cancels();
+    if (cancelled) co_return fail(sqlstate::kQueryCanceled, "canceling statement due to user request");
+    if (implicit_block_) (void)co_await end_implicit(fail(kTold, {}));
     loop_.metrics.catalog_retries.add();
     txn_->release_participants();
-    auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
-    if (!refreshed) co_return fail(refreshed.error());
-    auto planned = co_await plan_text(call.values.sql);
-    if (!planned) co_return fail(planned.error());
-    if ((*planned)->statements.size() != 1) co_return done;
-    call.plan = (*planned)->statements[0].plan;
-    call.values.tpl = template_.exact ? nullptr : &template_;
+    // A change reaches the units one after another.
+    if (attempt > 0) co_await async::sleep_for(loop_.loop, std::min(kRetryPause * attempt, 10 * kRetryPause));
+    if (auto planned = co_await plan_again(call); !planned) co_return planned;
   }
 }
 
@@ -359,6 +377,13 @@ void Session::send_route(Call& call, txn::Participant& participant, const plan::
 
 Task<Status> Session::relay(txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
+  if (std::exchange(batch_stale_, false)) {
+    connection.mark_broken();
+    connection.expected().clear();
+    Error error = placement_changed();
+    error.retry = Retry::kNever;
+    co_return fail(std::move(error));
+  }
   // What the unit does not take at once goes out while its replies are read.
   if (!connection.out().empty() && !connection.try_flush() && connection.unsendable())
     co_return co_await connection.flush();
@@ -386,12 +411,11 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
   if (!outcome.error) co_return Status{};
   if (participant.in_block && participant.connection->tx_status() == 'I' && !participant.unsynced)
     participant.in_block = false;
-  const bool placed = routed_ == nullptr || routed_->plan->routing.group != nullptr ||
-                      !routed_->plan->whole_text.empty() || !routed_->plan->leaf_text.empty();
-  if (placed && is_stale(*outcome.error) && !outcome.sent_rows && co_await placement_moved()) {
-    Error error = wire::to_error(*outcome.error);
-    stale_ = std::move(*outcome.error);
-    error.retry = Retry::kAfterCatalogRefresh;
+  const bool yielded = yielding_ && !cancelled_ && outcome.error->get('C') == sqlstate::kQueryCanceled;
+  const bool guard = used_epoch_ != 0 && outcome.error->get('C') == "22012";
+  if (yielded || ((guard || is_stale(*outcome.error)) && co_await plan_is_stale(participant.connection->unit()))) {
+    Error error = placement_changed();
+    if (outcome.sent_rows) error.retry = Retry::kNever;
     co_return fail(std::move(error));
   }
   if (outcome.hidden_failed) participant.connection->mark_broken();
@@ -451,7 +475,9 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   request.send_description = call.simple;
   request.one_answer = plan.broadcast_write;
   if (call.portal != nullptr && call.max_rows > 0) request.buffer_rows = &call.portal->buffered;
+  std::vector<UnitId> units_asked;
   for (const plan::UnitTarget& target : targets) {
+    units_asked.push_back(target.unit);
     auto participant = co_await join(target.unit, txn_->in_block());
     if (!participant) co_return fail(participant.error());
     if (auto ready = co_await run_on(**participant, {}, false); !ready)
@@ -467,11 +493,14 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   auto outcome = co_await exec::scatter(loop_.loop, std::move(request), port_, hooks_);
   if (!outcome) co_return fail(outcome.error());
   if (outcome->error) {
-    const bool guard = outcome->error->get('C') == "22012" && !outcome->sent_rows;
     // The guard of a moved bucket divides by zero; so may the statement itself.
-    if ((is_stale(*outcome->error) || guard) && co_await placement_moved()) {
-      Error error = wire::to_error(*outcome->error);
-      error.retry = Retry::kAfterCatalogRefresh;
+    const bool may_be_stale = is_stale(*outcome->error) || outcome->error->get('C') == "22012";
+    bool stale = yielding_ && !cancelled_ && outcome->error->get('C') == sqlstate::kQueryCanceled;
+    for (size_t i = 0; !stale && may_be_stale && i < units_asked.size(); ++i)
+      stale = co_await plan_is_stale(units_asked[i]);
+    if (stale) {
+      Error error = placement_changed();
+      if (outcome->sent_rows) error.retry = Retry::kNever;
       co_return fail(std::move(error));
     }
     exec::tell_position(*outcome->error,

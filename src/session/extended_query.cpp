@@ -38,6 +38,32 @@ std::string encoded(void (wire::Writer::*message)(char), char type) {
   return bytes;
 }
 
+// While it lives, changes of the placement wait for the plan (see placement_gate.h).
+class OnItsWay {
+ public:
+  OnItsWay(const plan::Plan*& running, const plan::Plan& plan) : running_(running) { running_ = &plan; }
+  ~OnItsWay() { running_ = nullptr; }
+  OnItsWay(const OnItsWay&) = delete;
+  OnItsWay& operator=(const OnItsWay&) = delete;
+
+ private:
+  const plan::Plan*& running_;
+};
+
+// Values are looked at here, in a form that only their types tell.
+bool needs_types(const SharedStatement& statement, const wire::Bind& bind) {
+  if (statement.described || bind.parameters.empty()) return false;
+  const auto& formats = bind.parameter_formats;
+  const bool binary = formats.size() > 1 || (formats.size() == 1 && formats[0] == 1);
+  const bool several = statement.plan->action == plan::Action::kInsertRows ||
+                       statement.plan->action == plan::Action::kScatter ||
+                       statement.plan->action == plan::Action::kScatterWrite;
+  const auto& declared = statement.declared_types;
+  const bool undeclared =
+      declared.size() < bind.parameters.size() || std::ranges::find(declared, Oid{0}) != declared.end();
+  return several || (binary && undeclared);
+}
+
 }  // namespace
 
 Task<Status> Session::extended(const wire::Header& header, std::string_view body) {
@@ -186,6 +212,8 @@ Task<Status> Session::replan(Portal& portal) {
 
 Task<Status> Session::on_bind(std::string_view body) {
   Portal portal;
+  // On the heap whatever its length: the values point into it, also after the portal has moved.
+  portal.bind_body.reserve(std::max<size_t>(body.size(), 64));
   portal.bind_body.assign(body);
   auto bind = wire::decode_bind(portal.bind_body);
   if (!bind) co_return fail(bind.error());
@@ -200,24 +228,25 @@ Task<Status> Session::on_bind(std::string_view body) {
   if (!name.empty() && portals_.contains(name))
     co_return fail(sqlstate::kDuplicateCursor, "cursor \"" + name + "\" already exists");
   portal.statement = found->second;
-  if (!plan_is_current(*portal.statement)) {
-    if (auto planned = co_await replan(portal); !planned) co_return planned;
+  // Whatever makes this wait may let the catalog change: then all is looked at again.
+  while (true) {
+    if (!plan_is_current(*portal.statement)) {
+      if (auto planned = co_await replan(portal); !planned) co_return planned;
+    }
+    if (!loop_.gate.is_open() && loop_.gate.stops(identity_.database, *portal.statement->plan, this)) {
+      if (auto passed = co_await wait_at_gate(*portal.statement->plan); !passed) co_return passed;
+      continue;
+    }
     found->second = portal.statement;
+    const plan::Plan& plan = *portal.statement->plan;
+    if (auto allowed = check_block_epoch(plan); !allowed) co_return allowed;
+    if (auto allowed = check_in_block(plan); !allowed) co_return allowed;
+    if (plan.action == plan::Action::kRefuse) co_return co_await refused(*portal.statement);
+    if (!needs_types(*portal.statement, *bind)) break;
+    if (auto valid = co_await validate(*portal.statement); !valid) co_return valid;
+    if (needs_types(*portal.statement, *bind)) break;
   }
   SharedStatement& statement = *portal.statement;
-  if (auto allowed = check_in_block(*statement.plan); !allowed) co_return allowed;
-  if (statement.plan->action == plan::Action::kRefuse) co_return co_await refused(statement);
-  const bool binary = bind->parameter_formats.size() > 1 ||
-                      (bind->parameter_formats.size() == 1 && bind->parameter_formats[0] == 1);
-  const bool several = statement.plan->action == plan::Action::kInsertRows ||
-                       statement.plan->action == plan::Action::kScatter ||
-                       statement.plan->action == plan::Action::kScatterWrite;
-  const bool undeclared =
-      statement.declared_types.size() < bind->parameters.size() ||
-      std::ranges::find(statement.declared_types, Oid{0}) != statement.declared_types.end();
-  if (!statement.described && !bind->parameters.empty() && (several || (binary && undeclared))) {
-    if (auto valid = co_await validate(statement); !valid) co_return valid;
-  }
   const auto& types = statement.described ? statement.parameter_types : statement.declared_types;
   if (statement.described && bind->parameters.size() != types.size()) {
     co_return fail(sqlstate::kProtocolViolation,
@@ -242,6 +271,8 @@ Task<Status> Session::on_bind(std::string_view body) {
   portal.result_formats = std::move(bind->result_formats);
   auto [at, inserted] = portals_.insert_or_assign(name, std::move(portal));
   Portal& bound = at->second;
+  // Past the gate, and on its way until it is queued for its unit.
+  const OnItsWay on_its_way(running_, *bound.statement->plan);
   if (!goes_to_unit_whole(*bound.statement->plan)) {
     local_reply(encoded(&wire::Writer::empty, '2'));
     co_return Status{};
@@ -312,6 +343,7 @@ void Session::bind_on(Portal& portal, const std::string& name, txn::Participant&
   connection.expect({Kind::kBind, true, statement, {}});
   participant.unsynced = true;
   portal.open_on = participant.connection->unit();
+  if (call.plan->snapshot) used_epoch_ = call.plan->snapshot->epoch;
 }
 
 backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target,
@@ -415,6 +447,9 @@ Task<Status> Session::on_execute(std::string_view body) {
     co_return Status{};
   }
   if (auto drained = co_await drain(); !drained) co_return drained;
+  if (!portal.executed) {
+    if (auto planned = co_await replan(portal); !planned) co_return planned;
+  }
   if (portal.statement->plan->action == plan::Action::kEmpty) {
     port_.writer().empty('I');
     co_return Status{};

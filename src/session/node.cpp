@@ -122,10 +122,21 @@ Task<Result<catalog::SnapshotPtr>> Catalogs::refresh(LoopContext& loop, std::str
 
 Task<Result<catalog::SnapshotPtr>> Catalogs::load(backend::UnitConnection* connection) {
   const uint64_t version = ++last_version_;
-  auto results = co_await connection->query(catalog::snapshot_query());
-  if (!results) co_return fail(results.error());
+  // All of it as of one moment: an epoch that is newer than the tables would make every guard pass in vain.
+  // Inside a client's transaction, whose isolation is its own, it is read again when a change came between.
+  const bool block = connection->tx_status() != 'I';
+  const std::string epoch = "SELECT epoch FROM decan.map;";
+  const std::string before = block ? epoch : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;";
+  const std::string sql = before + catalog::snapshot_query() + ";" + (block ? epoch : "COMMIT");
+  constexpr int kTries = 10;
   catalog::CatalogRows rows;
-  for (auto& result : *results) rows.results.push_back(std::move(result.rows));
+  for (int i = 0; i < kTries; ++i) {
+    auto results = co_await connection->query(sql);
+    if (!results) co_return fail(results.error());
+    rows.results.clear();
+    for (size_t k = 1; k + 1 < results->size(); ++k) rows.results.push_back(std::move((*results)[k].rows));
+    if (!block || results->front().rows == results->back().rows) break;
+  }
   co_return catalog::build_snapshot(rows, version, connection->identity().database, node_.units()->size(),
                                     node_.home());
 }

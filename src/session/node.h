@@ -20,6 +20,7 @@
 #include "catalog/unit_objects.h"
 #include "meta/store.h"
 #include "session/metrics.h"
+#include "session/placement_gate.h"
 #include "session/statement_cache.h"
 #include "txn/transaction.h"
 
@@ -38,6 +39,7 @@ struct LoopContext {
   async::Loop loop;
   backend::Pool pool;
   StatementCache statements;
+  PlacementGate gate;
   Metrics metrics;
   // What object ids of a database's units mean, as far as sessions had to ask. Entries stay where they are.
   std::map<std::pair<std::string, uint32_t>, catalog::UnitObjects> objects;

@@ -18,6 +18,7 @@ Task<void> Session::run() {
   loop_.metrics.sessions_total.add();
   loop_.metrics.sessions_open.add();
   if (co_await start()) co_await serve();
+  if (!txn_ || !txn_->in_block()) open_gate();
   if (entry_) {
     node_.registry.remove(entry_);
     entry_->session = nullptr;
@@ -31,6 +32,7 @@ Task<void> Session::run() {
     if (txn_->in_block() || implicit_block_) co_await txn_->rollback();
     co_await settle_cancels();
     txn_->drop_all();
+    open_gate();
   }
   port_.stream().close();
   loop_.metrics.sessions_open.sub();
@@ -211,15 +213,9 @@ void Session::send_error(const Error& error) {
   send_error(wire::to_fields(error, "ERROR"));
 }
 
-void Session::send_failure(const Error& error) {
-  const auto fields = std::exchange(stale_, std::nullopt);
-  if (fields && fields->get('C') == error.sqlstate && fields->get('M') == error.message)
-    send_error(*fields);
-  else
-    send_error(error);
-}
-
 void Session::send_error(const wire::ErrorFields& fields) {
+  if (yielding_ && !cancelled_ && fields.get('C') == sqlstate::kQueryCanceled)
+    return send_error(wire::to_fields(placement_changed(), "ERROR"));
   loop_.metrics.count_error(std::string(fields.get('C')));
   if (error_offset_ > 0 && !fields.get('P').empty()) {
     wire::ErrorFields moved = fields;
@@ -373,6 +369,10 @@ void Session::flush_notifications() {
 void Session::cancel() {
   if (!executing_ || txn_->committing()) return;
   cancelled_ = true;
+  send_cancels();
+}
+
+void Session::send_cancels() {
   for (const auto& participant : txn_->participants()) {
     backend::UnitConnection& connection = *participant->connection;
     if (connection.broken()) continue;
@@ -388,7 +388,7 @@ void Session::cancel() {
 // A cancel request on its way must have reached its unit before the connection serves anybody else.
 Task<void> Session::settle_cancels() {
   while (cancels_in_flight_ > 0) co_await cancels_done_.wait(async::kNoDeadline);
-  cancelled_ = false;
+  cancelled_ = yielding_ = false;
 }
 
 void Session::terminate(std::string reason) {

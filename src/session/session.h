@@ -87,6 +87,7 @@ class Session final : public placement::UnitRunner {
   Task<Result<std::vector<placement::TextRows>>> run_all(std::vector<UnitId> units, std::string sql) override;
   Task<Result<uint64_t>> copy_between(UnitId from, std::string copy_out, UnitId to,
                                       std::string copy_in) override;
+  Task<Status> shut_out(Oid table) override;
   std::string proof(std::string_view message) const override { return node_.proofs->proof(message); }
   std::vector<UnitId> units() const override;
   UnitId home() const override { return node_.home(); }
@@ -116,7 +117,7 @@ class Session final : public placement::UnitRunner {
   Task<void> fatal(Error error);
   void send_error(const Error& error);
   void send_error(const wire::ErrorFields& fields);
-  void send_failure(const Error& error);  // with all fields, where a unit's error was kept for a second try
+  void send_error(const Error& error);  // with all fields, where a unit's error was kept for a second try
   void send_ready();
   void send_notice(std::string_view severity, const Error& error);
   void flush_notifications();
@@ -136,6 +137,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> learn_session_values(backend::UnitConnection* connection);
   exec::RelayHooks make_hooks();
   void logical_names(wire::ErrorFields& fields) const;
+  void send_cancels();
   Task<void> settle_cancels();
 
   // --- simple_query.cpp ---
@@ -147,8 +149,20 @@ class Session final : public placement::UnitRunner {
   Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one);
   Task<Status> end_of_simple();
 
+  // --- placement_gate.cpp ---
+  Error placement_changed() const;
+  Task<Status> wait_at_gate(const plan::Plan& plan);
+  bool is_on_its_way_to(const PlacementGate::Change& change, bool& known);
+  bool yield_to(const PlacementGate::Change& change, const std::unordered_set<uint32_t>& blocked,
+                bool insist);
+  void open_gate();
+  Status check_block_epoch(const plan::Plan& plan);
+  Task<bool> plan_is_stale(UnitId unit);
+
   // --- execute.cpp: one planned statement; an Error is told to the client by the caller ---
   Task<Status> execute(Call& call);
+  Task<Status> execute_gated(Call& call);
+  Task<Status> plan_again(Call& call);
   Task<Status> execute_once(Call& call);
   Task<Status> route(Call& call, const plan::UnitTarget& target, size_t target_count);
   void send_route(Call& call, txn::Participant& participant, const plan::UnitTarget& target,
@@ -165,7 +179,6 @@ class Session final : public placement::UnitRunner {
   std::optional<plan::UnitTarget> one_target(const Call& call) const;
   Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
   bool is_stale(const wire::ErrorFields& error) const;
-  Task<bool> placement_moved();
   void after_effects(const plan::Plan& plan, txn::Participant& participant);
   Task<Status> adopt_settings(txn::Participant& participant);
   Status check_in_block(const plan::Plan& plan) const;
@@ -292,7 +305,6 @@ class Session final : public placement::UnitRunner {
   const Call* routed_ = nullptr;
   const plan::UnitTarget* routed_target_ = nullptr;
   uint32_t error_offset_ = 0;
-  std::optional<wire::ErrorFields> stale_;      // the last error that a newer catalog may avoid
   std::vector<catalog::UnitObjects*> objects_;  // by unit
   SessionEntryPtr entry_;
   backend::Identity identity_, service_;
@@ -338,6 +350,12 @@ class Session final : public placement::UnitRunner {
   bool listening_ = false;
   bool idle_ = false;
   bool executing_ = false;
+  const plan::Plan* running_ = nullptr;  // from the gate to the end of the statement
+  int64_t used_epoch_ = 0;               // of the plan that was sent last
+  int64_t block_epoch_ = 0;              // when the open block took its snapshot; 0: it has none of its own
+  bool yielding_ = false;                // cancelled in favour of a change of the placement
+  bool batch_stale_ = false;             // what is queued may mean something else now
+  bool gate_closed_ = false;             // by this session's change
   bool cancelled_ = false;
   size_t cancels_in_flight_ = 0;
   async::Event cancels_done_;

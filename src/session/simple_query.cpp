@@ -177,19 +177,20 @@ Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& 
   call.values.sql = sql;
   call.values.tpl = template_.exact ? nullptr : &template_;
   auto done = co_await execute(call);
-  if (!done && done.error().sqlstate != kTold) send_failure(done.error());
+  if (!done && done.error().sqlstate != kTold) send_error(done.error());
   if (!done) txn_->fail_block();
   co_return done.has_value();
 }
 
 Task<Status> Session::end_of_simple() {
-  if (cancels_in_flight_ > 0 || cancelled_) co_await settle_cancels();
+  if (cancels_in_flight_ > 0 || cancelled_ || yielding_) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
   }
   report_changed_settings();
   if (!txn_->in_block()) {
+    open_gate();
     portals_.clear();
     txn_->release_participants();
   }

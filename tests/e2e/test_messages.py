@@ -433,3 +433,20 @@ def test_parameter_status_follows_set(raw):
     assert connection.parameters["TimeZone"] != "Asia/Tokyo"
     connection.run("SET DateStyle = 'German'")
     assert connection.parameters["DateStyle"] == "German, DMY"
+
+
+@pytest.mark.parametrize("value", ["7", "8", "19"])
+def test_short_parameter_of_a_statement_on_several_units(cluster, value):
+    """The value outlives the Bind message that brought it."""
+    with wire.connect(cluster) as session:
+        session.run("CREATE TABLE short_parameters (k int PRIMARY KEY, n int)")
+        try:
+            session.run("SELECT create_reference_table('short_parameters')")
+            session.run("INSERT INTO short_parameters VALUES (7, 0), (8, 0), (19, 0)")
+            for turn in range(20):
+                session.send(wire.parse("", "UPDATE short_parameters SET n = n + 1 WHERE k = $1"),
+                             wire.bind("", "", (value,)), wire.FLUSH)
+                session.send(wire.execute(), wire.SYNC)
+                assert session.results()[-1].tag == "UPDATE 1", turn
+        finally:
+            session.run("DROP TABLE short_parameters")
