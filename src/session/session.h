@@ -117,7 +117,6 @@ class Session final : public placement::UnitRunner {
   Task<void> fatal(Error error);
   void send_error(const Error& error);
   void send_error(const wire::ErrorFields& fields);
-  void send_error(const Error& error);  // with all fields, where a unit's error was kept for a second try
   void send_ready();
   void send_notice(std::string_view severity, const Error& error);
   void flush_notifications();
