@@ -303,7 +303,7 @@ Task<Status> Session::fetch_portion(exec::MergedCursor& cursor, size_t source) {
   if (!*error) co_return Status{};
   cursor.fail_for_good();
   const bool guard = first && (*error)->get('C') == "22012";
-  if ((guard || is_stale(**error)) && co_await placement_moved()) {
+  if ((guard || is_stale(**error)) && co_await plan_is_stale(connection.unit())) {
     co_return fail(sqlstate::kSerializationFailure,
                    "the placement of a table changed while the transaction used it", {},
                    "Run the transaction again.");

@@ -106,26 +106,6 @@ bool Session::is_stale(const wire::ErrorFields& error) const {
   return relation != nullptr && relation->placement == catalog::Placement::kSharded;
 }
 
-// Behind the gate: see placement_gate.h.
-Task<Status> Session::execute_gated(Call& call) {
-  const plan::Plan* outer = std::exchange(running_, call.plan.get());
-  if (call.plan->snapshot) used_epoch_ = call.plan->snapshot->epoch;
-  auto done = co_await execute_once(call);
-  running_ = outer;
-  co_return done;
-}
-
-Task<Status> Session::plan_again(Call& call) {
-  auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
-  if (!refreshed) co_return fail(refreshed.error());
-  auto planned = co_await plan_text(call.values.sql);
-  if (!planned) co_return fail(planned.error());
-  if ((*planned)->statements.size() != 1) co_return fail(placement_changed());
-  call.plan = (*planned)->statements[0].plan;
-  call.values.tpl = template_.exact ? nullptr : &template_;
-  co_return Status{};
-}
-
 Task<Status> Session::execute(Call& call) {
   const auto give_up = async::Clock::now() + kRetryFor;
   const bool can_plan_again = !call.statement && call.portal == nullptr;
@@ -413,7 +393,8 @@ Task<Status> Session::finish_relay(txn::Participant& participant, exec::RelayOut
     participant.in_block = false;
   const bool yielded = yielding_ && !cancelled_ && outcome.error->get('C') == sqlstate::kQueryCanceled;
   const bool guard = used_epoch_ != 0 && outcome.error->get('C') == "22012";
-  if (yielded || ((guard || is_stale(*outcome.error)) && co_await plan_is_stale(participant.connection->unit()))) {
+  if (yielded ||
+      ((guard || is_stale(*outcome.error)) && co_await plan_is_stale(participant.connection->unit()))) {
     Error error = placement_changed();
     if (outcome.sent_rows) error.retry = Retry::kNever;
     co_return fail(std::move(error));

@@ -99,6 +99,26 @@ Task<Status> Session::wait_at_gate(const plan::Plan& plan) {
   co_return Status{};
 }
 
+// Behind the gate: see placement_gate.h.
+Task<Status> Session::execute_gated(Call& call) {
+  const plan::Plan* outer = std::exchange(running_, call.plan.get());
+  if (call.plan->snapshot) used_epoch_ = call.plan->snapshot->epoch;
+  auto done = co_await execute_once(call);
+  running_ = outer;
+  co_return done;
+}
+
+Task<Status> Session::plan_again(Call& call) {
+  auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
+  if (!refreshed) co_return fail(refreshed.error());
+  auto planned = co_await plan_text(call.values.sql);
+  if (!planned) co_return fail(planned.error());
+  if ((*planned)->statements.size() != 1) co_return fail(placement_changed());
+  call.plan = (*planned)->statements[0].plan;
+  call.values.tpl = template_.exact ? nullptr : &template_;
+  co_return Status{};
+}
+
 // As seen by a change that has the table's lock. Idle sessions with a batch that is not sent yet are told
 // when they send it.
 bool Session::is_on_its_way_to(const PlacementGate::Change& change, bool& known) {
