@@ -127,6 +127,13 @@ TEST_F(Refuse, TemporaryAndSystemTables) {
   EXPECT_EQ(state(units().reference("decan.map")), "0A000");
 }
 
+TEST_F(Refuse, ViewsThatWouldBeOnTheHomeUnitOnly) {
+  home().exec("CREATE TABLE t(k int); CREATE VIEW v AS SELECT k FROM t");
+  const auto result = units().reference("t");
+  EXPECT_EQ(state(result), "0A000");
+  EXPECT_NE(text(result).find("view public.v depends on table public.t"), std::string::npos) << text(result);
+}
+
 TEST_F(Refuse, OptionsThatContradictThemselves) {
   home().exec("CREATE TABLE t(k int, l int)");
   auto options = by("t", {});

@@ -61,7 +61,8 @@ BEGIN
 END $$;
 
 -- What depends on the table and would be lost if it were made again: views, functions, columns of its row type.
-CREATE OR REPLACE FUNCTION decan.check_dependents(rel oid) RETURNS void
+-- `why` tells what is wrong with them.
+CREATE OR REPLACE FUNCTION decan.check_dependents(rel oid, why text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   dependent text;
@@ -87,7 +88,7 @@ BEGIN
        AND d.refobjid IN (t.oid, t.typarray) ORDER BY 1 LIMIT 1;
   END IF;
   IF dependent IS NOT NULL THEN
-    PERFORM decan.refuse(format('%s depends on table %s, which has to be made again', dependent, rel::regclass),
+    PERFORM decan.refuse(format('%s depends on table %s%s', dependent, rel::regclass, why),
       format('Drop the %s, place the table, and create it again.', dependent));
   END IF;
 END $$;
@@ -245,7 +246,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = rel) THEN
     PERFORM decan.refuse(format('table %s is part of a publication', rel), 'Take it out of the publication first.');
   END IF;
-  PERFORM decan.check_dependents(rel);
+  PERFORM decan.check_dependents(rel, ', which has to be made again');
   RETURN attnums;
 END $$;
 
@@ -255,6 +256,7 @@ BEGIN
   PERFORM decan.check_owner(rel);
   PERFORM decan.check_placeable(rel);
   PERFORM decan.check_foreign_keys(rel, 'broadcast', NULL, '{}');
+  PERFORM decan.check_dependents(rel, ' and would be there on the home unit only');
 END $$;
 
 CREATE OR REPLACE FUNCTION decan.check_undistribute(rel regclass) RETURNS text
@@ -267,6 +269,6 @@ BEGIN
     RAISE object_not_in_prerequisite_state USING MESSAGE = format('table %s is neither sharded nor broadcast', rel);
   END IF;
   PERFORM decan.check_foreign_keys(rel, 'single', NULL, '{}');
-  IF placed = 'sharded' THEN PERFORM decan.check_dependents(rel); END IF;
+  IF placed = 'sharded' THEN PERFORM decan.check_dependents(rel, ', which has to be made again'); END IF;
   RETURN placed;
 END $$;
