@@ -25,13 +25,24 @@ const meta::UnitRecord* Pool::record_of(UnitId id) const {
   return id.value < units_->size() && (*units_)[id.value] ? &*(*units_)[id.value] : nullptr;
 }
 
-UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
+UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity, const Wish& wish) {
   const auto found = unit.idle.find(identity);
   if (found == unit.idle.end()) return {};
   auto& list = found->second;
+  const auto suits = [&](const UnitConnectionPtr& idle) {
+    return wish.settings == nullptr || idle->suits(*wish.settings);
+  };
   while (!list.empty()) {
-    UnitConnectionPtr candidate = std::move(list.back());
-    list.pop_back();
+    // The one used last is the one most likely to be warm, and leaves the others to grow old.
+    auto chosen = std::find_if(list.rbegin(), list.rend(), suits);
+    if (wish.sequences.session != 0) {
+      const auto own = std::ranges::find(list.rbegin(), list.rend(), wish.sequences,
+                                         [](const UnitConnectionPtr& idle) { return idle->sequence_user(); });
+      if (own != list.rend() && suits(*own)) chosen = own;
+    }
+    if (chosen == list.rend()) return {};
+    UnitConnectionPtr candidate = std::move(*chosen);
+    list.erase(std::next(chosen).base());
     // A connection that rested may have been closed by the unit meanwhile; one just returned has not.
     const bool rested = loop_.now() - candidate->idle_since > std::chrono::milliseconds(20);
     if (!rested && !candidate->stream().may_have_input()) return candidate;
@@ -42,10 +53,11 @@ UnitConnectionPtr Pool::take_idle(PerUnit& unit, const Identity& identity) {
   return {};
 }
 
-UnitConnectionPtr Pool::try_acquire(UnitId id, const Identity& identity) {
+UnitConnectionPtr Pool::try_acquire(UnitId id, const Identity& identity, const Wish& wish) {
   if (record_of(id) == nullptr) return {};
   PerUnit& unit = per_unit(id);
-  return unit.waiting.empty() ? take_idle(unit, identity) : nullptr;  // those who came first are served first
+  return unit.waiting.empty() ? take_idle(unit, identity, wish)
+                              : nullptr;  // those who came first are served first
 }
 
 // Closes the connection that has rested longest, whoever it belongs to.
@@ -61,8 +73,8 @@ bool Pool::evict_one(PerUnit& unit) {
   return true;
 }
 
-Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identity) {
-  if (auto idle = try_acquire(id, identity)) co_return std::move(idle);
+Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identity, Wish wish) {
+  if (auto idle = try_acquire(id, identity, wish)) co_return std::move(idle);
   PerUnit& unit = per_unit(id);
   const TimePoint deadline = Clock::now() + limits_.queue_timeout;
   Waiter waiter(loop_);
@@ -72,7 +84,7 @@ Task<Result<UnitConnectionPtr>> Pool::acquire(UnitId id, const Identity& identit
   };
   while (record_of(id) != nullptr) {
     if (queued || unit.waiting.empty()) {
-      if (auto idle = take_idle(unit, identity)) {
+      if (auto idle = take_idle(unit, identity, wish)) {
         leave_queue();
         co_return std::move(idle);
       }

@@ -35,12 +35,18 @@ class Pool {
   Pool(async::Loop& loop, UnitsPtr units, PoolLimits limits);
   ~Pool();
 
+  // What a session needs of a connection that others have used.
+  struct Wish {
+    SettingsPtr
+        settings;  // those it will apply: nothing that it does not define may be left (null: no matter)
+    UnitConnection::SequenceUser sequences;  // preferred: the one where it used sequences last (0: no matter)
+  };
   // A clean connection of that identity, with whatever settings its last session left (see
   // UnitConnection::apply). Errors: 53300 when none became free within the queue timeout; else those of
   // UnitConnection::open.
-  async::Task<Result<UnitConnectionPtr>> acquire(UnitId unit, const Identity& identity);
+  async::Task<Result<UnitConnectionPtr>> acquire(UnitId unit, const Identity& identity, Wish wish = {});
   // The same without waiting; null when none is at hand.
-  UnitConnectionPtr try_acquire(UnitId unit, const Identity& identity);
+  UnitConnectionPtr try_acquire(UnitId unit, const Identity& identity, const Wish& wish = {});
   // Back into the pool when clean, else closed.
   void release(UnitConnectionPtr connection);
 
@@ -82,7 +88,7 @@ class Pool {
     std::deque<Waiter*> waiting;  // in order of arrival; leaves the queue when it runs again
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
-  UnitConnectionPtr take_idle(PerUnit& unit, const Identity& identity);
+  UnitConnectionPtr take_idle(PerUnit& unit, const Identity& identity, const Wish& wish);
   bool evict_one(PerUnit& unit);
   template <class Condition>
   void close_idle_if(PerUnit& unit, Condition condition);

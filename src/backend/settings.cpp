@@ -32,6 +32,10 @@ std::string quote_literal(std::string_view value) {
   return quoted += '\'';
 }
 
+std::string set_config_sql(std::string_view name, std::string_view value) {
+  return "SELECT pg_catalog.set_config(" + quote_literal(name) + ", " + quote_literal(value) + ", false)";
+}
+
 std::string setting_name_sql(std::string_view name) {
   if (name == "session authorization" || name == "session_authorization") return "SESSION AUTHORIZATION";
   if (name == kRole) return "ROLE";

@@ -17,6 +17,9 @@ class Settings {
   Settings() = default;
   explicit Settings(Map statements) : statements_(std::move(statements)) {}
   const Map& statements() const { return statements_; }
+  // Also its value may be '': a setting that no module defines exists in a server's session from its first
+  // SET on, and nothing takes it away again.
+  bool defines(std::string_view name) const { return statements_.contains(name); }
   bool same_as(const Settings& other) const { return this == &other || statements_ == other.statements_; }
 
  private:
@@ -25,9 +28,16 @@ class Settings {
 
 using SettingsPtr = std::shared_ptr<const Settings>;
 
+// Settings of two parts ("app.tenant"): those that sessions make up.
+inline bool is_custom_setting(std::string_view name) {
+  return name.find('.') != std::string_view::npos;
+}
+
 // Statements (separated by ';') that turn a connection with `from` into one with `to`; empty when nothing
 // differs. The role is reset first and set last, because it decides what may be set.
 std::string settings_difference(const Settings& from, const Settings& to);
+
+std::string set_config_sql(std::string_view name, std::string_view value);
 
 std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view value);  // safe with standard_conforming_strings on or off

@@ -462,8 +462,16 @@ Task<Status> UnitConnection::apply(SettingsPtr wanted) {
       co_return fail(done.error());
     }
   }
-  applied_ = std::move(wanted);
+  set_applied(std::move(wanted));
   co_return Status{};
+}
+
+void UnitConnection::set_applied(SettingsPtr settings) {
+  if (applied_ == settings) return;
+  applied_ = std::move(settings);
+  for (const auto& [name, statement] : applied_->statements()) {
+    if (is_custom_setting(name)) note_custom_setting(name);
+  }
 }
 
 bool UnitConnection::has_prepared(const UnitStatement& statement) {

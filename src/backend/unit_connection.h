@@ -3,11 +3,13 @@
 // nobody else.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -162,7 +164,23 @@ class UnitConnection {
   const SettingsPtr& applied() const { return applied_; }
   // As query(), failing with 08006 at `deadline`.
   async::Task<Result<std::vector<TextResult>>> query_until(std::string sql, async::TimePoint deadline);
-  void set_applied(SettingsPtr settings) { applied_ = std::move(settings); }
+  void set_applied(SettingsPtr settings);
+  // A custom setting exists here from now on; only sessions that have set it too may use the connection.
+  void note_custom_setting(std::string_view name) { custom_settings_.emplace(name); }
+  // Whether a session with `settings` would see nothing here that others have left.
+  bool suits(const Settings& settings) const {
+    return std::ranges::all_of(custom_settings_, [&](const auto& name) { return settings.defines(name); });
+  }
+
+  // --- sequences: currval() and lastval() answer from what the connection remembers ---
+  // Which session used sequences here last (0: nobody), and at which of its turns.
+  struct SequenceUser {
+    uint64_t session = 0, turn = 0;
+    bool operator==(const SequenceUser&) const = default;
+  };
+  static constexpr uint64_t kNobodysSequences = ~uint64_t{0};  // used, but by no session that may ask
+  const SequenceUser& sequence_user() const { return sequence_user_; }
+  void set_sequence_user(SequenceUser user) { sequence_user_ = user; }
 
   // --- prepared statements ---
   // True when `statement` is prepared here; marks it as just used.
@@ -238,6 +256,8 @@ class UnitConnection {
   std::string cancel_key_;
   async::TimePoint opened_at_{};
   SettingsPtr applied_;
+  std::set<std::string, std::less<>> custom_settings_;
+  SequenceUser sequence_user_;
   char tx_status_ = 'I';
   bool broken_ = false;
   bool dirty_ = false;

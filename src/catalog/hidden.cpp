@@ -44,8 +44,8 @@ std::vector<std::string> words_in(std::string_view body, const std::unordered_se
 }  // namespace
 
 HiddenFinder::HiddenFinder(const std::vector<NamedRelation>& relations, const std::vector<Routine>& routines,
-                           const std::vector<Dependency>& dependencies) {
-  if (std::ranges::none_of(relations, &NamedRelation::sharded)) return;
+                           const std::vector<Dependency>& dependencies, const std::vector<ObjectId>& seeds) {
+  if (std::ranges::none_of(relations, &NamedRelation::sharded) && seeds.empty()) return;
   std::unordered_set<std::string> names;
   for (const auto& relation : relations) {
     known_relations_[relation.oid] = relation;
@@ -64,6 +64,7 @@ HiddenFinder::HiddenFinder(const std::vector<NamedRelation>& relations, const st
   for (const auto& relation : relations) {
     if (relation.sharded) pending_.push_back({{false, relation.oid}, relation.name, relation.name});
   }
+  for (const ObjectId seed : seeds) mark(seed, "session");
   reach_all();
   for (const auto& routine : routines) {
     if (routine.builds_sql) mark({true, routine.oid}, kDynamicSql);

@@ -44,8 +44,9 @@ struct NamedRelation {
 class HiddenFinder {
  public:
   // `relations`: sharded tables and views. All views into the arguments must outlive the finder.
+  // `seeds` count as sharded tables do: what uses them is found too.
   HiddenFinder(const std::vector<NamedRelation>& relations, const std::vector<Routine>& routines,
-               const std::vector<Dependency>& dependencies);
+               const std::vector<Dependency>& dependencies, const std::vector<ObjectId>& seeds = {});
   // Empty when it reads none.
   std::string_view relation(Oid oid) const;
   std::string_view routine(Oid oid) const;

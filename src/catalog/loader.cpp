@@ -24,10 +24,11 @@ enum Query : size_t {
   kDependencies,
   kCalls,
   kSystemReaders,
+  kCode,
   kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 3, 13, 5, 3, 7, 4, 2, 1, 5};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 2, 1, 3, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -138,11 +139,10 @@ class Builder {
       }
     }
     Status (Builder::* const steps[])() = {
-        &Builder::database,     &Builder::groups,    &Builder::buckets,
-        &Builder::check_groups, &Builder::relations, &Builder::triggers,
-        &Builder::columns,      &Builder::indexes,   &Builder::foreign_key_copies,
-        &Builder::routines,     &Builder::hidden,    &Builder::broadcast_views,
-        &Builder::types};
+        &Builder::database,           &Builder::groups,   &Builder::buckets, &Builder::check_groups,
+        &Builder::relations,          &Builder::triggers, &Builder::columns, &Builder::indexes,
+        &Builder::foreign_key_copies, &Builder::routines, &Builder::hidden,  &Builder::broadcast_views,
+        &Builder::session_code,       &Builder::types};
     for (const auto step : steps) {
       if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
     }
@@ -172,6 +172,7 @@ class Builder {
   bool names_single_table(const Routine& routine) const;
   Status broadcast_views();
   Status types();
+  Status session_code();
 
   const CatalogRows& rows_;
   std::shared_ptr<Snapshot> out_;
@@ -179,8 +180,9 @@ class Builder {
   std::unordered_map<Oid, Relation*> by_oid_;
   std::unordered_map<uint32_t, ShardGroup*> groups_;
   std::vector<Routine> routines_;
-  std::vector<Dependency> dependencies_;
-  std::unordered_set<Oid> immutable_;  // plain functions, neither aggregates nor procedures
+  std::vector<Dependency> dependencies_, triggers_;
+  std::unordered_set<Oid> immutable_;   // plain functions, neither aggregates nor procedures
+  std::vector<ObjectId> session_code_;  // changes settings, takes advisory locks, makes temporary objects
 };
 
 Status Builder::database() {
@@ -332,9 +334,13 @@ Status Builder::triggers() {
   for (const auto& fields : table(kTriggers)) {
     Fields row(fields);
     Relation* relation = find(row.number<Oid>(0));
-    if (relation == nullptr) return malformed("pg_trigger");
+    if (relation == nullptr) continue;
     relation->has_row_triggers = row.flag(1);
     if (row.flag(2)) relation->leaf_addressable = false;
+    relation->uses_sequences = true;
+    for (const Oid function : row.numbers<Oid>(3))
+      triggers_.push_back({{false, relation->oid}, {true, function}});
+    if (!row.ok()) return malformed("pg_trigger");
   }
   return {};
 }
@@ -396,6 +402,7 @@ Status Builder::routines() {
     if (row.flag(3)) out_->add_volatile_function(routine.schema, routine.name);
     routine.builds_sql = row.flag(5);
     if (row.flag(6)) immutable_.insert(routine.oid);
+    if (row.flag(7)) session_code_.push_back({true, routine.oid});
     if (!row.ok()) return malformed("pg_proc");
     routines_.push_back(std::move(routine));
   }
@@ -489,6 +496,37 @@ Status Builder::broadcast_views() {
       changed = changed || all;
     }
   }
+  return {};
+}
+
+// What runs when a table is written or a view is read, and what it may do to the session.
+Status Builder::session_code() {
+  for (const auto& fields : table(kCode)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (!row.ok()) return malformed("pg_attrdef");
+    if (relation == nullptr) continue;
+    relation->uses_sequences |= row.flag(1);
+    if (row.flag(2)) session_code_.push_back({false, relation->oid});
+  }
+  if (session_code_.empty()) return {};
+  std::vector<NamedRelation> named;
+  for (const auto& relation : relations_) {
+    if (relation->kind == RelationKind::kTable || is_view(*relation))
+      named.push_back({relation->oid, relation->name, false});
+  }
+  std::vector<Dependency> uses = dependencies_;
+  uses.insert(uses.end(), triggers_.begin(), triggers_.end());
+  std::vector<Routine> routines = routines_;
+  for (Routine& routine : routines) routine.builds_sql = false;  // judged by its text above
+  const HiddenFinder finder(named, routines, uses, session_code_);
+  for (const auto& relation : relations_) relation->changes_session = !finder.relation(relation->oid).empty();
+  for (const auto& routine : routines_) {
+    if (finder.routine(routine.oid).empty()) continue;
+    out_->add_session_function(routine.schema, routine.name);
+    find_custom_settings(routine.body, out_->code_settings);
+  }
+  out_->code_settings.unknown |= std::exchange(out_->code_settings.by_parameter, false);
   return {};
 }
 

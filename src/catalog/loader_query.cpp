@@ -36,9 +36,10 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement
 UNION ALL
 SELECT 0, schema_name, table_name, 'r', 'single', NULL, unit, NULL, false, NULL, false FROM decan.single_table;
 
-SELECT t.tgrelid, pg_catalog.bool_or(t.tgtype & 1 = 1), pg_catalog.bool_or(t.tgtype & 1 = 0)
-  FROM pg_catalog.pg_trigger t JOIN decan.relation r ON r.relid = t.tgrelid
- WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' GROUP BY t.tgrelid;
+SELECT t.tgrelid, pg_catalog.bool_or(t.tgtype & 1 = 1), pg_catalog.bool_or(t.tgtype & 1 = 0),
+       pg_catalog.string_agg(DISTINCT t.tgfoid::pg_catalog.text, ' ')
+  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND n.nspname <> 'decan_shard' GROUP BY t.tgrelid;
 
 SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attcollation,
        coalesce(c.collprovider = 'c' AND c.collisdeterministic AND c.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')
@@ -72,13 +73,15 @@ WITH RECURSIVE k(oid, conname, conrelid, top) AS (
 SELECT DISTINCT conrelid, pg_catalog.regexp_replace(conname, '\d+$', ''), top FROM k WHERE conname <> top;
 
 SELECT p.oid, n.nspname, p.proname, p.provolatile = 'v',
-       CASE WHEN l.lanname NOT IN ('c', 'internal') AND EXISTS (SELECT FROM decan.relation WHERE placement = 'sharded') THEN p.prosrc END,
+       CASE WHEN l.lanname NOT IN ('c', 'internal') THEN p.prosrc END,
        CASE WHEN 'decan.dynamic_sql=local' = ANY (p.proconfig) THEN false
             WHEN l.lanname = 'c' THEN p.prosrc IN ('crosstab', 'crosstab_hash', 'connectby_text', 'connectby_text_serial', 'xpath_table')
             WHEN l.lanname = 'internal' THEN false
             ELSE p.prosrc ~* '\m((query|table|schema|database)_to_xml(_and_xmlschema)?|ts_stat|ts_rewrite)\M'
               OR l.lanname <> 'sql' AND p.prosrc ~* '\m(execute\M(?!\s*(e?''([^'']|'''')*''\s*(;|into\M|using\M|loop\M)|function\M|procedure\M|on\M))|spi_(exec|query|prepare)\w*)' END,
-       p.prokind = 'f' AND p.provolatile = 'i'
+       p.prokind = 'f' AND p.provolatile = 'i',
+       l.lanname NOT IN ('c', 'internal') AND
+         p.prosrc ~* '(^|;|["''$(]|\y(begin|then|else|loop|atomic|do|perform|execute)\y|--[^\n]*\n|\*/)\s*(set|reset|discard|load)\s|\y(set_config|temp|temporary|pg_temp|with\s+hold|pg_(try_)?advisory_lock\w*)\y'
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND n.nspname <> 'decan' ORDER BY p.oid;
@@ -119,7 +122,17 @@ WITH RECURSIVE reader(oid) AS (
 SELECT DISTINCT r.ev_class
   FROM reader v JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid,
        pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
- WHERE m[1]::pg_catalog.int8 BETWEEN 1 AND 16383
+ WHERE m[1]::pg_catalog.int8 BETWEEN 1 AND 16383;
+
+-- Functions by OID: nextval, currval, setval, lastval and any of a user's; set_config, pg_advisory_lock and its like.
+SELECT o.relid, o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|\d{5,}) ' OR o.tree = 'identity',
+       o.tree ~ ':(?:op)?funcid (2078|288[0-3]|288[6-9]) '
+  FROM (SELECT d.adrelid, d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d
+        UNION ALL SELECT a.attrelid, 'identity' FROM pg_catalog.pg_attribute a WHERE a.attidentity <> ''
+        UNION ALL SELECT r.ev_class, r.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite r) o(relid, tree)
+  JOIN pg_catalog.pg_class c ON c.oid = o.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE o.relid >= 16384 AND n.nspname NOT IN ('decan', 'decan_shard')
+   AND (o.tree = 'identity' OR o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|2078|288[0-3]|288[6-9]|\d{5,}) ')
 )sql";
 
 }  // namespace

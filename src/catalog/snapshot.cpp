@@ -52,10 +52,23 @@ const HiddenFunction* Snapshot::hidden_function(std::string_view schema, std::st
   return nullptr;
 }
 
-bool Snapshot::is_volatile_function(std::string_view schema, std::string_view name) const {
-  const auto found = volatile_functions_.find(name);
-  if (found == volatile_functions_.end()) return false;
+namespace {
+
+template <class Schemas>
+bool holds(const Schemas& functions, std::string_view schema, std::string_view name) {
+  const auto found = functions.find(name);
+  if (found == functions.end()) return false;
   return schema.empty() || std::ranges::find(found->second, schema) != found->second.end();
+}
+
+}  // namespace
+
+bool Snapshot::is_volatile_function(std::string_view schema, std::string_view name) const {
+  return holds(volatile_functions_, schema, name);
+}
+
+bool Snapshot::changes_session(std::string_view schema, std::string_view name) const {
+  return holds(session_functions_, schema, name);
 }
 
 void Snapshot::add(std::unique_ptr<Relation> relation) {
@@ -87,6 +100,10 @@ bool Snapshot::is_pure_function(std::string_view schema, std::string_view name) 
     any = true;
   }
   return any;
+}
+
+void Snapshot::add_session_function(std::string schema, std::string name) {
+  session_functions_[std::move(name)].push_back(std::move(schema));
 }
 
 }  // namespace decan::catalog

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "catalog/session_code.h"
 
 namespace decan::catalog {
 
@@ -83,6 +84,9 @@ struct Relation {
   bool leaf_addressable = false;
   bool has_row_triggers = false;
   bool has_row_security = false;
+  // What its defaults, triggers or (views) body may do to the session: advance a sequence; change settings,
+  // take advisory locks, make temporary objects.
+  bool uses_sequences = false, changes_session = false;
   // A view (or materialized view) that reads a sharded table, directly or through other views: its body would
   // see only one unit's rows. Empty when harmless, else the name of a sharded table it reads.
   std::string hides_sharded;
@@ -136,8 +140,9 @@ class Snapshot {
   Oid database_oid = 0;
   bool database_c_ordered = false;  // the database's default collation orders as memcmp on UTF-8
   std::vector<std::unique_ptr<ShardGroup>> groups;
-  std::vector<UserType> types;  // of the home unit
-  uint64_t types_hash = 0;      // of their names and ids; 0 without any
+  std::vector<UserType> types;   // of the home unit
+  uint64_t types_hash = 0;       // of their names and ids; 0 without any
+  CustomSettings code_settings;  // that functions may set
 
   // `schema` empty: looks along `search_path` (already expanded: no "$user"; pg_catalog is searched first
   // unless listed). Returns nullptr for system relations and unknown names: they go to the home unit.
@@ -154,6 +159,9 @@ class Snapshot {
   // Every function of that name (in that schema, or in any when empty) is immutable, no aggregate, and on all
   // units.
   bool is_pure_function(std::string_view schema, std::string_view name) const;
+  // User functions by name (any overload) that may change settings, take advisory locks, make temporary
+  // objects.
+  bool changes_session(std::string_view schema, std::string_view name) const;
   bool has_sharded() const { return !groups.empty(); }
   const std::vector<std::unique_ptr<Relation>>& relations() const { return relations_; }
 
@@ -161,14 +169,16 @@ class Snapshot {
   void add_hidden_function(HiddenFunction function);
   void add_volatile_function(std::string schema, std::string name);
   void add_routine(std::string schema, std::string name, bool is_pure);
+  void add_session_function(std::string schema, std::string name);
 
  private:
+  using Schemas = std::map<std::string, std::vector<std::string>, std::less<>>;  // of functions, by name
   std::vector<std::unique_ptr<Relation>> relations_;
   std::map<std::string, std::map<std::string, const Relation*, std::less<>>, std::less<>> by_schema_;
   std::unordered_map<Oid, const Relation*> by_oid_;
   std::unordered_map<std::string, const Relation*> by_leaf_prefix_;
   std::map<std::string, std::vector<HiddenFunction>, std::less<>> hidden_functions_;
-  std::map<std::string, std::vector<std::string>, std::less<>> volatile_functions_;
+  Schemas volatile_functions_, session_functions_;
   std::map<std::string, std::vector<std::pair<std::string, bool>>, std::less<>> routines_;  // schema, pure
 };
 

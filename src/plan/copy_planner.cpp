@@ -22,7 +22,8 @@ std::string lower(std::string text) {
 
 struct Options {
   CopySpec spec;
-  bool encoding = false;                    // another encoding than the client's
+  bool encoding = false;  // another encoding than the client's
+  bool freeze = false;
   std::vector<std::string> forced_columns;  // FORCE_NULL, FORCE_NOT_NULL; "*" for all
 };
 
@@ -62,6 +63,8 @@ Options read_options(const Tree& tree) {
     } else if (name == "encoding") {
       const std::string encoding = lower(value);
       out.encoding = encoding != "utf8" && encoding != "utf-8";
+    } else if (name == "freeze") {
+      out.freeze = is_true(arg);
     } else if (name == "force_null" || name == "force_not_null") {
       for (const Tree& column : arg.is("List") ? arg.list("items") : std::vector<Tree>{})
         out.forced_columns.push_back(column.constant());
@@ -144,9 +147,40 @@ bool check_broadcast(const catalog::Relation& relation, const std::vector<const 
   return true;
 }
 
+// FREEZE is a promise about a table that is loaded in one go; PostgreSQL does not take it for partitioned
+// tables, which sharded ones are on their units. The same rows arrive without it, so it is left out.
+std::string without_freeze(const UtilityInput& input) {
+  const sql::Range range = input.range();
+  sql::Lexer lexer(input.sql.substr(0, range.end), input.context->standard_conforming_strings, range.begin);
+  std::string out;
+  uint32_t copied = range.begin;
+  bool in_list = false, behind_stdin = false;
+  for (Token token = lexer.next(); token.kind != TokenKind::kEnd && token.kind != TokenKind::kFail;
+       token = lexer.next()) {
+    const std::string word = lower(std::string(input.sql.substr(token.begin, token.end - token.begin)));
+    if (behind_stdin && word == "(") in_list = true;
+    if (word == "stdin") behind_stdin = true;
+    if (!behind_stdin || word != "freeze") continue;
+    out += input.sql.substr(copied, token.begin - copied);
+    copied = token.end;
+    if (!in_list) continue;  // the old syntax: a word by itself
+    out += "freeze false";   // (FREEZE [value], …)
+    for (token = lexer.next(); token.kind != TokenKind::kEnd && token.kind != TokenKind::kFail;
+         token = lexer.next()) {
+      const char first = input.sql[token.begin];
+      copied = token.begin;
+      if (first == ',' || first == ')') break;
+      copied = token.end;
+    }
+  }
+  return out + std::string(input.sql.substr(copied, range.end - copied));
+}
+
 void copy_in(const UtilityInput& input, const catalog::Relation* relation, Options options, Plan& out) {
   out.action = Action::kCopyIn;
   out.effects.writes = true;
+  out.effects.uses_sequences = relation == nullptr || relation->uses_sequences;
+  out.effects.changes_settings = relation != nullptr && relation->changes_session;
   if (relation == nullptr || relation->placement == Placement::kSingle) {
     route_to(relation, input, out);
     out.detail = std::move(options.spec);
@@ -168,6 +202,7 @@ void copy_in(const UtilityInput& input, const catalog::Relation* relation, Optio
   if (relation->placement == Placement::kSharded) {
     if (!check_key(options, *relation, spec, *columns, out)) return;
     out.routing.group = relation->group;
+    if (options.freeze) spec.unit_sql = without_freeze(input);
   } else if (!check_broadcast(*relation, *columns, out)) {
     return;
   }

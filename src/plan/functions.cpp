@@ -52,6 +52,10 @@ bool must_run_on_home(std::string_view name) {
          contains({"loread", "lowrite", "pg_notify", "setseed", "pg_export_snapshot"}, name);
 }
 
+bool reads_sequences(std::string_view name) {
+  return name == "currval" || name == "lastval";
+}
+
 bool reads_session_value(std::string_view name) {
   return name.starts_with("txid_") || name.starts_with("pg_current_xact_id") ||
          contains(

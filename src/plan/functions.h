@@ -32,6 +32,7 @@ bool is_sequence_function(std::string_view name);      // nextval, setval, currv
 bool is_session_advisory_lock(std::string_view name);  // held until the session ends or unlocks
 bool must_run_on_home(
     std::string_view name);  // advisory locks, notify, large objects, sequences, …: one place for all
+bool reads_sequences(std::string_view name);      // currval, lastval
 bool reads_session_value(std::string_view name);  // currval, lastval, pg_backend_pid, transaction ids, …
 // Runs SQL that it is given as text, or reads tables that it is given by name: query_to_xml, ts_stat, …
 bool runs_text(const std::vector<std::string>& names, size_t arguments);

@@ -205,6 +205,8 @@ struct Effects {
   bool writes = false;           // may write rows (so the unit is a writer of the transaction)
   bool takes_row_locks = false;  // SELECT … FOR UPDATE/SHARE
   bool session_advisory_lock = false;
+  bool uses_sequences = false;      // may advance a sequence: nextval(), defaults, functions, triggers
+  bool reads_sequences = false;     // currval(), lastval(): what this session did before
   bool changes_settings = false;    // set_config() with something not constant, DO, CALL, …: pins
   bool uses_session_value = false;  // currval, lastval, pg_backend_pid, …: prefers the connection in use
   bool uses_temp = false;           // touches a temporary table of this session

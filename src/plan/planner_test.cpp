@@ -222,6 +222,45 @@ TEST(Route, StatementsWithoutShardedTables) {
   EXPECT_FALSE(run("select * from settings").plan->effects.writes);
 }
 
+TEST(Route, KnowsWhatAStatementDoesToTheSession) {
+  struct Case {
+    const char* sql;
+    bool uses_sequences, reads_sequences, changes_settings;
+  };
+  const Case cases[] = {
+      {"select nextval('order_seq')", true, false, false},
+      {"select setval('order_seq', 5)", true, false, false},
+      {"select currval('order_seq'), lastval()", false, true, false},
+      {"select touch()", true, false, false},
+      {"select tenant()", true, false, true},
+      {"select pg_get_viewdef(1)", false, false, false},
+      {"select set_config(k, v, false) from settings", false, false, true},
+      {"insert into settings values (1)", false, false, false},
+      {"insert into watched values (1)", true, false, true},
+      {"select * from watched", false, false, false},
+      {"copy watched from stdin", true, false, true},
+      {"do $$ begin null; end $$", true, false, true},
+      {"call proc(1)", true, false, true},
+  };
+  for (const Case& c : cases) {
+    const plan::Effects effects = run(c.sql).plan->effects;
+    EXPECT_EQ(effects.uses_sequences, c.uses_sequences) << c.sql;
+    EXPECT_EQ(effects.reads_sequences, c.reads_sequences) << c.sql;
+    EXPECT_EQ(effects.changes_settings, c.changes_settings) << c.sql;
+  }
+}
+
+TEST(Copy, LeavesOutWhatPartitionedTablesDoNotTake) {
+  const auto unit_sql = [](const char* sql) { return std::get<CopySpec>(run(sql).plan->detail).unit_sql; };
+  EXPECT_EQ(unit_sql("copy orders from stdin with (freeze on)"),
+            "copy orders from stdin with (freeze false)");
+  EXPECT_EQ(unit_sql("copy orders from stdin (format csv, FREEZE, header)"),
+            "copy orders from stdin (format csv, freeze false, header)");
+  EXPECT_EQ(unit_sql("copy orders from stdin freeze csv"), "copy orders from stdin  csv");
+  EXPECT_EQ(unit_sql("copy orders from stdin (freeze off)"), "");
+  EXPECT_EQ(unit_sql("copy countries from stdin (freeze)"), "");
+}
+
 TEST(Route, AllBucketsOnOneUnit) {
   const Outcome r = run("select percentile_cont(0.5) within group (order by v) from tiny");
   ASSERT_EQ(r.error, "");

@@ -115,7 +115,9 @@ void QueryPlanner::describe(Plan& out) const {
                        survey_.calls_volatile_user_function || is_sequence_function(survey_.home_function);
   out.effects.takes_row_locks = survey_.locks_rows;
   out.effects.session_advisory_lock = survey_.session_advisory_lock;
-  out.effects.changes_settings = survey_.sets_config;
+  out.effects.uses_sequences = survey_.uses_sequences;
+  out.effects.reads_sequences = survey_.reads_sequences;
+  out.effects.changes_settings = survey_.sets_config || survey_.changes_session;
   out.effects.uses_session_value = survey_.reads_session_value;
   out.effects.uses_temp = survey_.uses_temp;
   out.tables = known_tables();

@@ -205,12 +205,17 @@ bool ScatterPlanner::build_groups() {
     if (unsure)
       return fail_with("GROUP BY of this expression over several storage units is not supported",
                        "Group by plain columns.");
-    merge_.group_keys.push_back(hide({group.text}));
+    merge_.group_keys.push_back(hide(group_text(group)));
   }
   for (const Output& output : outputs_) {
     if (!add_output(output)) return false;
   }
   return add_having() && add_group_order();
+}
+
+ScatterPlanner::Snippet ScatterPlanner::group_text(const Group& group) {
+  if (!group.is_constant()) return {group.text};
+  return {std::string("("), group.text, std::string(")::pg_catalog.text")};
 }
 
 bool ScatterPlanner::having_term(const Expr& expr) {

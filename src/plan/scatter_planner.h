@@ -52,6 +52,8 @@ class ScatterPlanner {
   struct Group {
     const sql::Expr* expr = nullptr;
     sql::Range text;
+    // Written with a cast: a bare constant would be read as a position.
+    bool is_constant() const { return expr->kind == sql::ExprKind::kLiteral; }
   };
   // One output column: of a target, or of the star among them.
   struct Output {
@@ -95,6 +97,7 @@ class ScatterPlanner {
   bool add_having();
   bool having_term(const sql::Expr& expr);
   bool add_group_order();
+  static Snippet group_text(const Group& group);
 
   // --- text (scatter_text.cpp) ---
   void write(Plan& out, bool replace_targets, bool keep_order);

@@ -108,6 +108,10 @@ TEST(Scatter, Aggregates) {
        "count(*) AS \"decan:2\" from orders where «G» AND "
        "(total > 0) GROUP BY (upper(note))   ",
        "1+3 group(1) 0 count:2 order out1dn,1 limit 3 having count:3>5"},
+      {"select 'all' as what, count(*) from orders group by 1",
+       "select 'all', ('all')::pg_catalog.text AS \"decan:0\", count(*) AS \"decan:1\" from orders "
+       "WHERE «G» GROUP BY (('all')::pg_catalog.text)",
+       "1+2 group(1) 0 count:2"},
       {"select count(distinct customer_id), max(distinct total) from orders",
        "select max(distinct total), count(distinct customer_id) AS \"decan:0\", max(distinct total) AS "
        "\"decan:1\" from orders WHERE «G»",

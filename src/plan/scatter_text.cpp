@@ -105,7 +105,7 @@ void ScatterPlanner::write(Plan& out, bool replace_targets, bool keep_order) {
       builder.add("GROUP BY ");
       for (size_t i = 0; i < groups_.size(); ++i) {
         builder.add(i == 0 ? "(" : ", (");
-        builder.add_copy(groups_[i].text);
+        write_snippet(builder, group_text(groups_[i]));
         builder.add(")");
       }
       builder.skip_to(select.group_clause.end);

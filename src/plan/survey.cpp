@@ -45,6 +45,9 @@ class Surveyor {
       }
     }
     visit_relation(source.relation, &source);
+    const bool runs_code =
+        source.is_write_target || (source.relation != nullptr && is_view(*source.relation));
+    if (runs_code) note_code(source.relation);
     if (source.is_temp) out_.uses_temp = true;
     if (source.relation == nullptr && !source.is_temp) out_.reads_system = true;
   }
@@ -80,6 +83,14 @@ class Surveyor {
         out_.single_name = relation->name;
         return;
     }
+  }
+
+  static bool is_view(const catalog::Relation& relation) { return relation.kind == RelationKind::kView; }
+
+  // Defaults, triggers and the bodies of views.
+  void note_code(const catalog::Relation* relation) {
+    out_.uses_sequences |= relation == nullptr || relation->uses_sequences;
+    out_.changes_session |= relation != nullptr && relation->changes_session;
   }
 
   void visit_level(const Level& level) {
@@ -177,6 +188,12 @@ class Surveyor {
     if (snapshot_.is_volatile_function(schema, name)) out_.calls_volatile_user_function = true;
     if (must_run_on_home(name)) out_.home_function = name;
     if (is_session_advisory_lock(name)) out_.session_advisory_lock = true;
+    if (reads_sequences(name))
+      out_.reads_sequences = true;
+    else if (is_sequence_function(name) ||
+             (schema != "pg_catalog" && !name.starts_with("pg_") && name != "set_config"))
+      out_.uses_sequences = true;
+    if (schema != "pg_catalog" && snapshot_.changes_session(schema, name)) out_.changes_session = true;
     if (reads_session_value(name)) out_.reads_session_value = true;
     if (name == "set_config") out_.sets_config = true;
     if (is_sequence_function(name) && !expr.args.empty()) visit_sequence(expr.args[0]);

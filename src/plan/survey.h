@@ -30,6 +30,9 @@ struct Survey {
   std::string aggregate_or_window;
   bool session_advisory_lock = false;
   bool reads_session_value = false;
+  bool uses_sequences = false;   // may advance one
+  bool reads_sequences = false;  // currval(), lastval()
+  bool changes_session = false;  // calls what may change settings, lock, or make temporary objects
   bool sets_config = false;
   bool calls_volatile_user_function = false;
   std::string volatile_name;  // any function that is not the same each time, for broadcast writes

@@ -127,6 +127,8 @@ inline catalog::SnapshotPtr shop() {
   builder.broadcast("countries", {{"code", type::kText}, {"label", type::kText}});
   builder.broadcast("rates", {{"id", type::kInt4, true}, {"rate", type::kNumeric}});
   builder.single("settings", 0);
+  auto& watched = builder.single("watched", 0);
+  watched.uses_sequences = watched.changes_session = true;
   builder.single("archive", 1);
   builder.single("order_seq", 0).kind = catalog::RelationKind::kSequence;
   auto& view = builder.single("all_orders", 0);
@@ -137,6 +139,7 @@ inline catalog::SnapshotPtr shop() {
   plain_view.reads_only_broadcast = true;
   builder.snapshot().add_hidden_function({"public", "order_count", "orders"});
   builder.snapshot().add_volatile_function("public", "touch");
+  builder.snapshot().add_session_function("public", "tenant");
   return builder.finish();
 }
 

@@ -270,6 +270,7 @@ void plan_do(const UtilityInput& input, Plan& out) {
   out.routing.unit = input.context->catalog->home;
   out.effects.writes = true;
   out.effects.changes_settings = true;
+  out.effects.uses_sequences = true;
   for (const Tree& option : input.statement->tree.list("args")) {
     if (option.str("defname") != "as") continue;
     const std::string code = option.child("arg").constant();
@@ -293,6 +294,7 @@ void plan_call(const UtilityInput& input, Plan& out) {
   out.routing.unit = input.context->catalog->home;
   out.effects.writes = true;
   out.effects.changes_settings = true;
+  out.effects.uses_sequences = true;
   const auto names = input.statement->tree.child("funccall").strings("funcname");
   const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
   const auto* hidden =

@@ -106,11 +106,7 @@ Task<void> Session::finish_batch() {
   if (timed_statement_) end_timing(timed_statement_->sql);  // while it is known which units worked for it
   timed_statement_.reset();
   if (!txn_->in_block()) {
-    if (settings_dirty_ && !txn_->participants().empty() && !failed) {
-      if (auto adopted = co_await adopt_settings(*txn_->participants().front()); !adopted) {
-        txn_->participants().front()->connection->mark_broken();
-      }
-    }
+    co_await adopt_states();
   }
   report_changed_settings();
   if (!txn_->in_block()) {

@@ -171,6 +171,8 @@ Task<Status> Session::copy_in(Call& call) {
     if (!used[i]) continue;
     auto participant = co_await join(UnitId{i}, true);
     if (!participant) co_return fail(participant.error());
+    if (auto claimed = claim_sequences(plan.effects, **participant, false); !claimed) co_return claimed;
+    note_effects(call, **participant);
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
     feeds[i].participant = *participant;
     (*participant)->may_have_written = true;

@@ -27,6 +27,7 @@ Task<Result<placement::TextRows>> Session::run(UnitId unit, std::string sql) {
   if (!participant) co_return fail(participant.error());
   if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return fail(ready.error());
   (*participant)->may_have_written = true;
+  (*participant)->connection->set_sequence_user({backend::UnitConnection::kNobodysSequences, 0});
   auto results = co_await (*participant)->connection->query(std::move(sql));
   if (!results) co_return fail(results.error());
   if (results->empty()) co_return placement::TextRows{};
@@ -108,6 +109,7 @@ Task<Status> Session::ddl(Call& call) {
     auto participant = co_await join(unit, true);
     if (!participant) co_return fail(participant.error());
     (*participant)->may_have_written = true;
+    (*participant)->connection->set_sequence_user({backend::UnitConnection::kNobodysSequences, 0});
     const bool elsewhere = unit != node_.home() && !spec.others_sql.empty();
     if (auto done =
             co_await run_on(**participant, elsewhere ? spec.others_sql : *sql, unit == targets.back());

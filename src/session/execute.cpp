@@ -305,15 +305,13 @@ Task<Status> Session::route(Call& call, const plan::UnitTarget& target, size_t t
   if (!knows_objects(*call.plan, target.unit, leaf, parameters)) {
     if (auto learned = co_await learn_objects(call.plan, *participant); !learned) co_return learned;
   }
+  if (auto claimed = claim_sequences(call.plan->effects, *participant, false); !claimed) co_return claimed;
+  note_effects(call, *participant);
   send_route(call, *participant, target, target_count);
   routed_ = call.statement == nullptr ? &call : nullptr;
   routed_target_ = &target;
   auto relayed = co_await relay(*participant);
   routed_ = nullptr;
-  if (relayed) {
-    after_effects(*call.plan, *participant);
-    if (settings_dirty_ && !txn_->in_block()) relayed = co_await adopt_settings(*participant);
-  }
   co_return relayed;
 }
 
@@ -461,6 +459,8 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
     units_asked.push_back(target.unit);
     auto participant = co_await join(target.unit, txn_->in_block());
     if (!participant) co_return fail(participant.error());
+    if (auto claimed = claim_sequences(plan.effects, **participant, false); !claimed) co_return claimed;
+    note_effects(call, **participant);
     if (auto ready = co_await run_on(**participant, {}, false); !ready)
       co_return ready;  // what join() queued
     if (writes) (*participant)->may_have_written = true;
@@ -471,6 +471,7 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
                                  plan::render(plan, call.values, target, targets.size()),
                                  target.insert_rows});
   }
+  if (plan.effects.uses_sequences) ++sequences_.turn;  // several at once: none of them has been used last
   auto outcome = co_await exec::scatter(loop_.loop, std::move(request), port_, hooks_);
   if (!outcome) co_return fail(outcome.error());
   if (outcome->error) {
@@ -500,45 +501,6 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
 
 void Session::complete(std::string_view tag) {
   port_.writer().command_complete(tag);
-}
-
-void Session::after_effects(const plan::Plan& plan, txn::Participant& participant) {
-  if (plan.effects.session_advisory_lock) participant.pinned = true;
-  if (plan.effects.changes_settings) settings_dirty_ = true;
-}
-
-// A DO block, a CALL or a user's function may have changed settings without our knowing: what differs now is
-// taken over as the session's own, so that it follows the session and the connection can be given back clean.
-Task<Status> Session::adopt_settings(txn::Participant& participant) {
-  settings_dirty_ = false;
-  backend::UnitConnection* connection = participant.connection.get();
-  auto state = co_await connection->query(
-      "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source = 'session' AND "
-      "context IN ('user', 'superuser');"
-      "SELECT pg_catalog.pg_my_temp_schema() <> 0, EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype "
-      "= 'advisory' AND pid = pg_catalog.pg_backend_pid()), "
-      "EXISTS (SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable), current_setting('role')");
-  if (!state) co_return fail(state.error());
-  backend::Settings::Map map;
-  for (const auto& row : (*state)[0].rows) {
-    const std::string& name = *row[0];
-    if (name == "application_name" && *row[1] == "decan") continue;
-    // Of the transaction, which is over.
-    if (name.starts_with("transaction_")) continue;
-    if (name == "client_encoding" && *row[1] == "UTF8") continue;
-    const auto known = settings_->statements().find(name);
-    map[name] = known != settings_->statements().end() && !row[1]
-                    ? known->second
-                    : "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " +
-                          backend::quote_literal(*row[1]) + ", false)";
-  }
-  const auto& flags = (*state)[1].rows.at(0);
-  if (flags[3] != "none" && flags[3]) map["role"] = "SET ROLE " + backend::quote_identifier(*flags[3]);
-  if (flags[0] == "t" || flags[1] == "t" || flags[2] == "t") participant.pinned = true;
-  settings_ = std::make_shared<const backend::Settings>(std::move(map));
-  connection->set_applied(settings_);
-  txn_->note_settings(settings_);
-  co_return co_await learn_session_values(connection);
 }
 
 // --- blocks of our own ---

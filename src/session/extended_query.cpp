@@ -319,16 +319,17 @@ Task<Status> Session::on_bind(std::string_view body) {
     bound.translated = holds_ids(*bound.statement, objects(unit));
   }
   batch_unit_ = unit;
-  bind_on(bound, name, *participant);
-  co_return Status{};
+  co_return bind_on(bound, name, *participant);
 }
 
-void Session::bind_on(Portal& portal, const std::string& name, txn::Participant& participant) {
+Status Session::bind_on(Portal& portal, const std::string& name, txn::Participant& participant) {
   backend::UnitConnection& connection = *participant.connection;
   Call call;
   call.plan = portal.statement->plan;
   call.values = {portal.statement->sql, nullptr, portal.parameters};
   call.statement = portal.statement;
+  if (auto claimed = claim_sequences(call.plan->effects, participant, true); !claimed) return claimed;
+  note_effects(call, participant);
   const auto statement = unit_statement(call, portal.targets.front(), 1);
   connection.evict_prepared(node_.prepared_statements.load(std::memory_order_relaxed));
   queue_parse(connection, statement, false);
@@ -344,6 +345,7 @@ void Session::bind_on(Portal& portal, const std::string& name, txn::Participant&
   participant.unsynced = true;
   portal.open_on = participant.connection->unit();
   if (call.plan->snapshot) used_epoch_ = call.plan->snapshot->epoch;
+  return {};
 }
 
 backend::UnitStatementPtr Session::unit_statement(Call& call, const plan::UnitTarget& target,
@@ -422,7 +424,6 @@ void Session::execute_open(Portal& portal, const std::string& name, txn::Partici
   if (plan.effects.writes) participant.may_have_written = true;
   count_statement(StatementTier::kRoute);
   timed_statement_ = portal.statement;
-  after_effects(plan, participant);
   if (plan.action == plan::Action::kDeclareCursor || plan.action == plan::Action::kCloseCursor)
     note_cursor(plan, participant);
 }

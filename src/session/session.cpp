@@ -10,7 +10,11 @@
 namespace decan::session {
 
 Session::Session(Node& node, LoopContext& loop, std::unique_ptr<async::Stream> stream)
-    : node_(node), loop_(loop), port_(std::move(stream)), cancels_done_(loop.loop) {}
+    : node_(node),
+      loop_(loop),
+      port_(std::move(stream)),
+      sequences_{next_sequence_user(), 0},
+      cancels_done_(loop.loop) {}
 
 Session::~Session() = default;
 

@@ -66,6 +66,8 @@ Oid explain_type(const plan::ExplainSpec& spec);
 
 class SessionAdmin;
 
+uint64_t next_sequence_user();  // unique in the process
+
 class Session final : public placement::UnitRunner {
  public:
   Session(Node& node, LoopContext& loop, std::unique_ptr<async::Stream> stream);
@@ -178,8 +180,6 @@ class Session final : public placement::UnitRunner {
   std::optional<plan::UnitTarget> one_target(const Call& call) const;
   Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
   bool is_stale(const wire::ErrorFields& error) const;
-  void after_effects(const plan::Plan& plan, txn::Participant& participant);
-  Task<Status> adopt_settings(txn::Participant& participant);
   Status check_in_block(const plan::Plan& plan) const;
   Status check_isolation() const;
 
@@ -187,6 +187,14 @@ class Session final : public placement::UnitRunner {
   Task<Status> begin_implicit();
   Task<Status> end_implicit(Status result);
 
+  // --- session_state.cpp ---
+  void note_effects(const Call& call, txn::Participant& participant);
+  Status claim_sequences(const plan::Effects& effects, txn::Participant& participant, bool extended);
+  void forget_sequences();
+  Task<void> adopt_states();
+  Task<Status> adopt_settings(txn::Participant& participant);
+  void define_setting(const std::string& name);
+  backend::Settings::Map reset_settings() const;
   // --- objects.cpp: object ids of units in terms of the home unit's ---
   catalog::UnitObjects& objects(UnitId unit);
   // Whether everything is known that translating the answer of this plan takes. `leaf`: it names a leaf.
@@ -286,7 +294,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> bound_batch();
   Task<void> extended_error(Status status);
   Task<Result<SharedStatementPtr>> shared_statement(std::string sql, std::vector<Oid> types);
-  void bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
+  Status bind_on(Portal& portal, const std::string& name, txn::Participant& participant);
   backend::UnitStatementPtr unit_statement(Call& call, const plan::UnitTarget& target, size_t target_count);
   void queue_parse(backend::UnitConnection& connection, const backend::UnitStatementPtr& statement,
                    bool visible);
@@ -322,10 +330,11 @@ class Session final : public placement::UnitRunner {
   catalog::SnapshotPtr snapshot_;
   uint64_t snapshot_changes_ = 0;  // Catalogs::changes() when snapshot_ was taken
   std::vector<std::string> temp_relations_;
-  bool values_dirty_ = false;    // a SET in the open block: its end may take it back
-  bool temp_touched_ = false;    // in the open transaction: its end may take them away
-  bool catalog_dirty_ = false;   // DDL in the block: refresh when it ends
-  bool settings_dirty_ = false;  // something may have changed settings behind our back
+  bool values_dirty_ = false;                        // a SET in the open block: its end may take it back
+  bool temp_touched_ = false;                        // in the open transaction: its end may take them away
+  bool catalog_dirty_ = false;                       // DDL in the block: refresh when it ends
+  catalog::CustomSettings code_settings_;            // that statements since the last look may have set
+  backend::UnitConnection::SequenceUser sequences_;  // turn 0: has not used any
   sql::Template template_;
   std::string spare_text_;  // memory of the last simple query
   std::vector<std::optional<std::string_view>> spare_values_;

@@ -114,9 +114,6 @@ Task<Status> Session::commit_block(const plan::Plan& plan) {
   for (const auto& participant : txn_->participants()) {
     if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
   }
-  if (settings_dirty_ && !txn_->participants().empty()) {
-    if (auto adopted = co_await adopt_settings(*txn_->participants().front()); !adopted) co_return adopted;
-  }
   auto committed = co_await txn_->commit();
   settings_ = txn_->settings_now();
   context_hash_ = 0;
@@ -172,7 +169,6 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
   }
   co_await txn_->rollback();
   settings_ = txn_->settings_now();
-  settings_dirty_ = false;
   context_hash_ = 0;
   cursors_.clear();
   merged_cursors_.clear();
@@ -255,16 +251,21 @@ Task<Status> Session::set_statement(Call& call) {
     txn_->remember_local(statement);
   }
   if (block) values_dirty_ = true;
-  if (name.starts_with("session characteristics"))
-    co_return co_await adopt_settings(*first);  // sets default_transaction_*
+  if (backend::is_custom_setting(name)) define_setting(name);
+  if (name.starts_with("session characteristics")) {  // sets default_transaction_*
+    first->check_state = true;
+    co_return Status{};
+  }
   if (local) co_return co_await after_settings_changed(name, first->connection.get());
   backend::Settings::Map map = settings_->statements();
   if (reset && name.empty()) {
-    map = base_settings_->statements();
+    map = reset_settings();
     // RESET ALL has reset what start-up asked for as well.
     if (!map.empty()) first->connection->set_applied(std::make_shared<const backend::Settings>());
-  } else if (reset && !replaced) {
+  } else if (reset && !replaced && !backend::is_custom_setting(name)) {
     map.erase(name);
+  } else if (reset && !replaced) {
+    map[name] = backend::set_config_sql(name, "");
   } else {
     map[name] = statement;
   }
@@ -323,12 +324,13 @@ Task<Status> Session::discard_statement(Call& call) {
     temp_relations_.clear();
     context_hash_ = 0;
   }
+  if (what == "ALL" || what == "SEQUENCES") forget_sequences();
   if (what == "ALL") {
     prepared_.clear();
     portals_.clear();
     cursors_.clear();
     merged_cursors_.clear();
-    settings_ = base_settings_;
+    settings_ = std::make_shared<const backend::Settings>(reset_settings());
     if (listening_) node_.notifications->unlisten(entry_, identity_.database, {});
     auto joined = co_await join(node_.home(), false);
     if (!joined) co_return fail(joined.error());

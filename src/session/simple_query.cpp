@@ -188,6 +188,7 @@ Task<Status> Session::end_of_simple() {
     auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());
   }
+  if (!txn_->in_block()) co_await adopt_states();
   report_changed_settings();
   if (!txn_->in_block()) {
     open_gate();

@@ -71,11 +71,6 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::stri
   return options;
 }
 
-std::string set_config_sql(std::string_view name, std::string_view value) {
-  return "SELECT pg_catalog.set_config(" + backend::quote_literal(name) + ", " +
-         backend::quote_literal(value) + ", false)";
-}
-
 }  // namespace
 
 Task<Result<wire::StartupPacket>> Session::read_startup() {
@@ -330,10 +325,10 @@ Status Session::startup_settings(const wire::StartupPacket& packet, backend::Set
       if (bare == "utf8" || bare == "unicode") continue;  // what units are opened with
     }
     if (key == "role" || key == "session_authorization") {
-      settings[key == "role" ? "role" : "session authorization"] = set_config_sql(key, value);
+      settings[key == "role" ? "role" : "session authorization"] = backend::set_config_sql(key, value);
       continue;
     }
-    settings[key] = set_config_sql(key, value);
+    settings[key] = backend::set_config_sql(key, value);
     if (key == "application_name") entry_->application = value;
   }
   return {};

@@ -142,7 +142,7 @@ Participant* Transaction::try_join(UnitId unit, bool block, const backend::Setti
     return ready && known->in_block == block ? known : nullptr;
   }
   if (block) return nullptr;
-  auto connection = options_.pool->try_acquire(unit, *options_.identity);
+  auto connection = options_.pool->try_acquire(unit, *options_.identity, {settings, sequences_});
   if (!connection) return nullptr;
   if (connection->applied() != settings) {
     if (!connection->applied()->same_as(*settings)) {
@@ -166,7 +166,7 @@ Task<Result<Participant*>> Transaction::join(UnitId unit, bool block, backend::S
       co_return fail(applied.error());
   }
   if (participant == nullptr) {
-    auto connection = co_await options_.pool->acquire(unit, *options_.identity);
+    auto connection = co_await options_.pool->acquire(unit, *options_.identity, {base, sequences_});
     if (!connection) co_return fail(connection.error());
     if (auto applied = co_await (*connection)->apply(base); !applied) {
       options_.pool->release(std::move(*connection));
@@ -251,6 +251,18 @@ Task<Status> Transaction::rollback_to(std::string name) {
   }
   status_ = 'T';
   co_return Status{};
+}
+
+void Transaction::define_setting(const std::string& name) {
+  const auto define = [&](backend::SettingsPtr& settings) {
+    if (!settings || settings->defines(name)) return;
+    backend::Settings::Map map = settings->statements();
+    map.emplace(name, backend::set_config_sql(name, ""));
+    settings = std::make_shared<const backend::Settings>(std::move(map));
+  };
+  define(settings_at_begin_);
+  define(current_settings_);
+  for (Replay& entry : replay_) define(entry.settings);
 }
 
 Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity service, std::string gid,
@@ -511,7 +523,7 @@ void Transaction::release_participants() {
 
 void Transaction::drop_all() {
   for (auto& participant : participants_) {
-    if (participant->pinned || participant->in_block || participant->unsynced)
+    if (participant->pinned || participant->in_block || participant->unsynced || participant->check_state)
       participant->connection->mark_dirty();
     options_.pool->release(std::move(participant->connection));
   }

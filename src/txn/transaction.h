@@ -62,7 +62,8 @@ struct Participant {
   bool in_block = false;  // BEGIN was sent
   bool unsynced = false;  // extended messages were sent without a Sync: an implicit transaction is open
   bool may_have_written = false;
-  bool pinned = false;  // stays with the session when the transaction ends
+  bool pinned = false;       // stays with the session when the transaction ends
+  bool check_state = false;  // what ran here may have changed the session's state unseen
 };
 
 class Transaction {
@@ -102,6 +103,8 @@ class Transaction {
   // with the very same settings is at hand. nullptr: use join().
   Participant* try_join(UnitId unit, bool block, const backend::SettingsPtr& settings);
   std::vector<std::unique_ptr<Participant>>& participants() { return participants_; }
+  // Connections where the session used sequences last are preferred.
+  void prefer_sequences(backend::UnitConnection::SequenceUser user) { sequences_ = user; }
 
   // --- savepoints and settings inside the block ---
   async::Task<Status> savepoint(std::string name);
@@ -112,6 +115,9 @@ class Transaction {
   void remember_local(std::string sql) { replay_.push_back({{}, std::move(sql), {}}); }
   // The session's settings as they were when the innermost savepoint (or the block) began.
   void note_settings(backend::SettingsPtr current) { current_settings_ = std::move(current); }
+  // A custom setting exists from its first SET on, with the value '' where that SET is taken back: in the
+  // settings as of the block's begin and of every savepoint.
+  void define_setting(const std::string& name);
   const backend::SettingsPtr& settings_after_rollback() const { return settings_at_begin_; }
   const backend::SettingsPtr& settings_now() const { return current_settings_; }
 
@@ -154,6 +160,7 @@ class Transaction {
   std::vector<std::unique_ptr<Participant>> participants_;
   std::vector<Replay> replay_;
   backend::SettingsPtr settings_at_begin_, current_settings_;
+  backend::UnitConnection::SequenceUser sequences_;
   bool committing_ = false;
 };
 

@@ -29,6 +29,15 @@ LEAVES = {
     "set in function": ["CREATE OR REPLACE FUNCTION leak_set() RETURNS void LANGUAGE plpgsql AS "
                         "$$ BEGIN SET work_mem = '77MB'; END $$", "SELECT leak_set()"],
     "custom setting": ["SET app.tenant = 'a'"],
+    "custom setting, local": ["BEGIN", "SET LOCAL app.tenant = 'a'", "COMMIT"],
+    "custom setting, rolled back": ["BEGIN", "SET app.tenant = 'a'", "ROLLBACK"],
+    "custom setting, reset": ["SET app.tenant = 'a'", "RESET app.tenant"],
+    "custom setting, discarded": ["SET app.tenant = 'a'", "DISCARD ALL"],
+    "custom setting in function": ["CREATE OR REPLACE FUNCTION leak_set() RETURNS void LANGUAGE sql AS "
+                                   "$$ SELECT set_config('app.tenant', 'a', false) $$", "SELECT leak_set()"],
+    "custom setting in do": ["DO $$ BEGIN EXECUTE format('SET %s = 1', 'app.tenant'); END $$"],
+    "set by a trigger": ["INSERT INTO leak_single VALUES (1)"],
+    "set in do, local before": ["BEGIN", "SET LOCAL work_mem = '77MB'", "DO $$ BEGIN NULL; END $$", "COMMIT"],
     "set local, rolled back": ["BEGIN", "SET LOCAL work_mem = '77MB'", "ROLLBACK"],
     "set, rolled back": ["BEGIN", "SET work_mem = '77MB'", "SELECT 1 / 0", "ROLLBACK"],
     "set local, committed": ["BEGIN", "SET LOCAL work_mem = '77MB'", "SELECT v FROM {t} WHERE k = 1", "COMMIT"],
@@ -58,9 +67,14 @@ LEAVES = {
     "listen, rolled back": ["BEGIN", "LISTEN leak", "ROLLBACK"],
     "advisory lock": ["SELECT pg_advisory_lock(4711)"],
     "advisory lock, transaction": ["BEGIN", "SELECT pg_advisory_xact_lock(4712)", "SELECT 1 / 0"],
+    "advisory lock in do": ["DO $$ BEGIN PERFORM pg_advisory_lock(4711); END $$"],
+    "advisory lock of a failed statement": ["SELECT pg_advisory_lock(4711), 1 / (random() * 0)::int"],
     "advisory lock in a row": ["SELECT pg_advisory_lock(k) FROM {t} WHERE k = 3"],
     "row locks": ["BEGIN", "SELECT v FROM {t} WHERE k = 1 FOR UPDATE", "UPDATE {t} SET v = 'A' WHERE k = 2"],
     "sequence": ["SELECT nextval('leak_sequence')"],
+    "sequence of a default": ["INSERT INTO leak_single VALUES (1)", "SELECT lastval()"],
+    "sequence in function": ["CREATE OR REPLACE FUNCTION leak_set() RETURNS int LANGUAGE sql AS "
+                             "$$ SELECT nextval('leak_sequence')::int $$", "SELECT leak_set()"],
     "failed transaction": ["BEGIN", "SELECT 1 / 0"],
     "serializable": ["BEGIN ISOLATION LEVEL SERIALIZABLE", "SELECT v FROM {t} WHERE k = 1"],
     "replication role": ["SET session_replication_role = replica"],
@@ -78,12 +92,16 @@ def table(cluster):
         connection.run("SELECT create_distributed_table('leak_table', 'k')")
         connection.run("INSERT INTO leak_table VALUES " + ", ".join(f"({k}, 'row {k}')" for k in range(1, 201)))
         connection.run("CREATE SEQUENCE leak_sequence")
+        connection.run("CREATE TABLE leak_single (v int, id serial)")
+        connection.run("CREATE FUNCTION leak_trigger() RETURNS trigger LANGUAGE plpgsql AS "
+                       "$$ BEGIN PERFORM set_config('work_mem', '77MB', false); RETURN NEW; END $$")
+        connection.run("CREATE TRIGGER leak BEFORE INSERT ON leak_single FOR EACH ROW EXECUTE FUNCTION leak_trigger()")
         connection.run("CREATE ROLE leak_role")
         connection.run(f"GRANT leak_role TO {cluster.user}")
     yield "leak_table"
     with wire.connect(cluster) as connection:
         connection.run("SET lock_timeout = '10s'")
-        for sql in ("DROP TABLE leak_table", "DROP SEQUENCE leak_sequence", "DROP ROLE leak_role",
+        for sql in ("DROP TABLE leak_table", "DROP TABLE leak_single", "DROP FUNCTION leak_trigger()", "DROP SEQUENCE leak_sequence", "DROP ROLE leak_role",
                     "DROP FUNCTION IF EXISTS leak_set()", "DROP SCHEMA IF EXISTS leak_evil"):
             connection.run(sql)
 
@@ -147,6 +165,43 @@ def test_nothing_of_a_is_seen_by_b(cluster, raw, table, name, how):
     for b in (b_before, raw()):
         assert look(b, table) == expected or "advisory" in name and how == "cut"
         probe(b, table)
+
+
+def test_what_a_session_sets_follows_it_to_every_unit(raw, table):
+    """Also where code sets it, and whichever connections the session gets."""
+    a = raw()
+    a.run("DO $$ BEGIN PERFORM set_config('work_mem', '77MB', false); PERFORM set_config('app.tenant', 'a', false); END $$")
+    a.run("BEGIN")
+    a.run("SET LOCAL app.other = 'b'")
+    a.run("COMMIT")
+    for key in range(1, 30):
+        raw().value(f"SELECT v FROM {table} WHERE k = {key}")
+        row = a.run("SELECT current_setting('work_mem'), current_setting('app.tenant'), current_setting('app.other') "
+                    f"FROM {table} WHERE k = {key}").rows
+        assert row == [(b"77MB", b"a", b"")]
+
+
+def test_values_of_sequences_are_the_sessions_own_or_refused(raw, table):
+    sessions = [raw() for _ in range(4)]
+    known = 0
+    for turn in range(20):
+        for n, session in enumerate(sessions):
+            session.run("BEGIN")
+            value = session.value("SELECT nextval('leak_sequence')")
+            assert session.value("SELECT currval('leak_sequence')") == value
+            assert session.value("SELECT lastval()") == value
+            session.run("COMMIT")
+            other = sessions[(n + turn) % 4]
+            if turn % 2:
+                other.run("INSERT INTO leak_single VALUES (1)")
+            session.send(wire.query("SELECT currval('leak_sequence')"))
+            result = session.results()[-1]
+            if result.error:
+                assert result.error["C"] == "0A000"
+            else:
+                assert result.rows == [(value.encode(),)]
+                known += 1
+    assert known > 0
 
 
 def test_half_done_copy_is_not_continued_by_b(cluster, raw, table):
