@@ -38,7 +38,11 @@ class Scatter {
     for (ScatterFragment& fragment : request_.fragments)
       sources_.push_back(Source{std::move(fragment), {}, {}});
     for (Source& source : sources_) {
-      if (auto sent = co_await send(source); !sent) co_return fail(sent.error());
+      if (auto sent = co_await send(source); !sent) {
+        // Replies of the units that have their part would be read by whoever uses the connections next.
+        for (const Source& other : sources_) other.fragment.connection->mark_broken();
+        co_return fail(sent.error());
+      }
     }
     Status done = co_await answer();
     // Whatever happened, every connection is read to its ReadyForQuery, or it is broken.
