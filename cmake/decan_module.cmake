@@ -10,9 +10,7 @@ target_compile_options(decan_options INTERFACE -Wno-deprecated-declarations)
 if(DECAN_WERROR)
   target_compile_options(decan_options INTERFACE -Werror)
 endif()
-target_compile_definitions(decan_options INTERFACE
-  ASIO_STANDALONE ASIO_HAS_CO_AWAIT=1 ASIO_HAS_STD_COROUTINE=1 ASIO_NO_DEPRECATED
-  DECAN_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(decan_options INTERFACE DECAN_VERSION="${PROJECT_VERSION}")
 target_include_directories(decan_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(decan_options INTERFACE Threads::Threads)
 

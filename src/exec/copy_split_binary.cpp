@@ -38,11 +38,12 @@ Status CopySplitter::take_binary_header(std::string_view& data, const Sink& sink
   const size_t shared = std::min(pending_.size(), kSignature.size());
   if (pending_.substr(0, shared) != kSignature.substr(0, shared))
     return fail(bad("COPY file signature not recognized"));
-  if (pending_.size() < kHeaderBytes) return {};
+  if (pending_.size() < kFlagsEnd) return {};
   const std::string_view header = pending_;
   const auto flags = static_cast<uint32_t>(read_unsigned(header.substr(kSignature.size(), 4)));
   if ((flags & kFlagOids) != 0) return fail(bad("invalid COPY file header (WITH OIDS)"));
   if (flags >> 16 != 0) return fail(bad("unrecognized critical flags in COPY file header"));
+  if (pending_.size() < kHeaderBytes) return {};
   const int64_t extension = read_signed(header.substr(kFlagsEnd, 4));
   if (extension < 0) return fail(bad("invalid COPY file header (missing length)"));
   extension_left_ = static_cast<uint32_t>(extension);

@@ -215,6 +215,13 @@ TEST(CopySplitBinary, CutsTuplesInAnyPieces) {
   EXPECT_EQ(rows_of(spec, kHeader), head);
 }
 
+TEST(CopySplitBinary, FlagsAreRefusedBeforeTheLengthBehindThem) {
+  const plan::CopySpec spec = spec_of(Format::kBinary, {0});
+  EXPECT_EQ(error_of(spec, kSignature + be32(0x00020000) + "x").message,
+            "unrecognized critical flags in COPY file header");
+  EXPECT_EQ(error_of(spec, kSignature + be32(0) + "x").message, "invalid COPY file header (missing length)");
+}
+
 TEST(CopySplitBinary, DropsTheHeaderExtension) {
   const auto spec = spec_of(Format::kBinary, {0});
   EXPECT_EQ(rows_of(spec, kSignature + be32(3) + be32(5) + "12345" + kTuple),
