@@ -278,6 +278,23 @@ TEST_F(PoolOnPostgres, SettingsFollowTheSessionAndNeverLeak) {
   EXPECT_EQ(stats().open, 0u);
 }
 
+// Whoever got the connection next would read the answer.
+TEST_F(PoolOnPostgres, AConnectionWhoseAnswerWasNotReadIsClosed) {
+  auto acquired = acquire("ann");
+  ASSERT_TRUE(acquired);
+  const uint32_t pid = (*acquired)->pid();
+  loop_.call([&] {
+    (*acquired)->writer().query("SELECT pg_sleep(0.2), 'of another client'");
+    EXPECT_TRUE((*acquired)->try_flush());
+    EXPECT_FALSE((*acquired)->is_clean());
+  });
+  release(acquired);
+  auto next = acquire("ann");
+  ASSERT_TRUE(next);
+  EXPECT_NE((*next)->pid(), pid);
+  EXPECT_EQ(ask(**next, "SELECT 'mine'"), "mine");
+}
+
 TEST_F(PoolOnPostgres, TheLeastRecentlyUsedStatementsAreClosed) {
   auto acquired = acquire("ann");
   ASSERT_TRUE(acquired);

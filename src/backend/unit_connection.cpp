@@ -174,6 +174,7 @@ Task<Status> UnitConnection::log_in() {
       case 'Z':
         if (!authenticated)
           co_return fail(sqlstate::kProtocolViolation, "the unit was ready before the login was done");
+        set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
         consume_frame(*frame);
         co_return Status{};
       default:
@@ -222,6 +223,7 @@ void UnitConnection::set_stalled(bool stalled) {
 
 void UnitConnection::all_sent() {
   set_stalled(false);
+  awaits_ready_ = awaits_ready_ || !out_.empty();
   out_.clear();
   sent_ = 0;
   unsent_expected_ = 0;
@@ -334,7 +336,7 @@ Task<Status> UnitConnection::settle_owed() {
       case 'Z': {
         const auto status = wire::decode_ready_for_query(frame->body);
         if (!status) co_return violation("sent a malformed ReadyForQuery");
-        tx_status_ = *status;
+        set_tx_status(*status);
         while (expected_.front().kind != Expected::Kind::kSync &&
                expected_.front().kind != Expected::Kind::kQuery) {
           expected_.pop_front();
@@ -428,7 +430,7 @@ Task<Result<std::vector<UnitConnection::TextResult>>> UnitConnection::query(std:
       case 'Z': {
         const auto status = wire::decode_ready_for_query(frame->body);
         if (!status) co_return violation("sent a malformed ReadyForQuery");
-        tx_status_ = *status;
+        set_tx_status(*status);
         consume_frame(*frame);
         if (error) co_return fail(std::move(*error));
         if (held > max_bytes)

@@ -196,13 +196,17 @@ class UnitConnection {
 
   // --- state ---
   char tx_status() const { return tx_status_; }
-  void set_tx_status(char status) { tx_status_ = status; }
+  // Whoever reads a ReadyForQuery tells what it says.
+  void set_tx_status(char status) {
+    tx_status_ = status;
+    awaits_ready_ = false;
+  }
   bool broken() const { return broken_; }
   void mark_broken() { broken_ = true; }
   // Nothing owed, no transaction: may serve another session.
   bool is_clean() const {
     return !broken_ && expected_.empty() && out_.empty() && input_.empty() && tx_status_ == 'I' && !dirty_ &&
-           !skips_to_sync_;
+           !skips_to_sync_ && !awaits_ready_;
   }
   // After an error in an extended message the unit ignores everything up to the next Sync, also what is sent
   // later.
@@ -259,6 +263,8 @@ class UnitConnection {
   std::set<std::string, std::less<>> custom_settings_;
   SequenceUser sequence_user_;
   char tx_status_ = 'I';
+  bool awaits_ready_ =
+      false;  // something was sent since the last ReadyForQuery: its replies are still to come
   bool broken_ = false;
   bool dirty_ = false;
   bool skips_to_sync_ = false;

@@ -114,6 +114,25 @@ struct Feed {
   uint64_t rows = 0;
 };
 
+// Units that wait for rows answer nothing else: when one can not be started, no other's connection is used
+// again.
+class StartingFeeds {
+ public:
+  explicit StartingFeeds(const std::vector<Feed>& feeds) : feeds_(feeds) {}
+  StartingFeeds(const StartingFeeds&) = delete;
+  StartingFeeds& operator=(const StartingFeeds&) = delete;
+  ~StartingFeeds() {
+    for (const Feed& feed : feeds_) {
+      if (!settled_ && feed.participant != nullptr) feed.participant->connection->mark_broken();
+    }
+  }
+  void settled() { settled_ = true; }
+
+ private:
+  const std::vector<Feed>& feeds_;
+  bool settled_ = false;
+};
+
 // Types of the columns that are copied, on the home unit; empty when no binary value of them holds object
 // ids.
 std::vector<Oid> types_with_ids(const plan::CopySpec& spec) {
@@ -167,6 +186,7 @@ Task<Status> Session::copy_in(Call& call) {
   }
   const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
   const std::vector<Oid> types = types_with_ids(spec);
+  StartingFeeds starting(feeds);
   for (uint32_t i = 0; i < feeds.size(); ++i) {
     if (!used[i]) continue;
     auto participant = co_await join(UnitId{i}, true);
@@ -192,6 +212,7 @@ Task<Status> Session::copy_in(Call& call) {
     if (answer->type != 'G') {
       // The unit refuses (no right, no such column): its words go to the client; the other units are told to
       // stop.
+      starting.settled();
       connection.expect(Kind::kQuery, true);
       Status refused = co_await relay(**participant);
       for (uint32_t k = 0; k < i; ++k) {
@@ -205,6 +226,7 @@ Task<Status> Session::copy_in(Call& call) {
     }
     connection.consume_frame(*answer);
   }
+  starting.settled();
   const std::vector<int16_t> formats(spec.attnums.size(), copy_format(spec));
   port_.writer().copy_start('G', copy_format(spec) == 1, formats);
   if (auto flushed = co_await port_.flush(); !flushed) co_return flushed;
@@ -513,6 +535,7 @@ Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, 
       error = fields ? wire::to_error(*fields) : fields.error();
     }
     ready = frame->type == 'Z';
+    if (ready) reader.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
     reader.consume_frame(*frame);
   }
   if (error)
@@ -531,6 +554,7 @@ Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, 
       rows = std::strtoull(std::string(tag.substr(tag.rfind(' ') + 1)).c_str(), nullptr, 10);
     }
     ready = frame->type == 'Z';
+    if (ready) writer.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
     writer.consume_frame(*frame);
   }
   if (error) co_return fail(std::move(*error));
