@@ -24,11 +24,12 @@ enum Query : size_t {
   kDependencies,
   kCalls,
   kSystemReaders,
+  kWaiting,
   kCode,
   kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 2, 1, 3, 5};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 2, 1, 2, 3, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -139,10 +140,11 @@ class Builder {
       }
     }
     Status (Builder::* const steps[])() = {
-        &Builder::database,           &Builder::groups,   &Builder::buckets, &Builder::check_groups,
-        &Builder::relations,          &Builder::triggers, &Builder::columns, &Builder::indexes,
-        &Builder::foreign_key_copies, &Builder::routines, &Builder::hidden,  &Builder::broadcast_views,
-        &Builder::session_code,       &Builder::types};
+        &Builder::database,     &Builder::groups,       &Builder::buckets,
+        &Builder::check_groups, &Builder::relations,    &Builder::triggers,
+        &Builder::columns,      &Builder::indexes,      &Builder::foreign_key_copies,
+        &Builder::routines,     &Builder::hidden,       &Builder::broadcast_views,
+        &Builder::waiting,      &Builder::session_code, &Builder::types};
     for (const auto step : steps) {
       if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
     }
@@ -172,6 +174,7 @@ class Builder {
   bool names_single_table(const Routine& routine) const;
   Status broadcast_views();
   Status types();
+  Status waiting();
   Status session_code();
 
   const CatalogRows& rows_;
@@ -495,6 +498,16 @@ Status Builder::broadcast_views() {
       view->reads_only_broadcast = all;
       changed = changed || all;
     }
+  }
+  return {};
+}
+
+Status Builder::waiting() {
+  for (const auto& fields : table(kWaiting)) {
+    Fields row(fields);
+    Relation* relation = find(row.number<Oid>(0));
+    if (!row.ok()) return malformed("pg_constraint");
+    if (relation != nullptr) relation->waits_for = row.text(1);  // else a leaf
   }
   return {};
 }

@@ -124,6 +124,11 @@ SELECT DISTINCT r.ev_class
        pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m
  WHERE m[1]::pg_catalog.int8 BETWEEN 1 AND 16383;
 
+SELECT k.conrelid, pg_catalog.min(c.relname)
+  FROM pg_catalog.pg_constraint k JOIN decan.relation r ON r.relid = k.confrelid AND r.placement = 'sharded'
+  JOIN pg_catalog.pg_class c ON c.oid = k.confrelid LEFT JOIN decan.relation child ON child.relid = k.conrelid
+ WHERE k.contype = 'f' AND child.relid IS NULL GROUP BY k.conrelid;
+
 -- Functions by OID: nextval, currval, setval, lastval and any of a user's; set_config, pg_advisory_lock and its like.
 SELECT o.relid, o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|\d{5,}) ' OR o.tree = 'identity',
        o.tree ~ ':(?:op)?funcid (2078|288[0-3]|288[6-9]) '

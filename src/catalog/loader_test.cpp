@@ -12,7 +12,7 @@ using Row = std::vector<std::optional<std::string>>;
 // A database with one sharded table, as the home unit would answer.
 CatalogRows rows() {
   CatalogRows out;
-  out.results.resize(14);
+  out.results.resize(15);
   out.results[0] = {Row{"5", "app", "t", "7"}};
   out.results[1] = {Row{"1", "range", "23 25"}};
   out.results[2] = {

@@ -87,6 +87,9 @@ struct Relation {
   // What its defaults, triggers or (views) body may do to the session: advance a sequence; change settings,
   // take advisory locks, make temporary objects.
   bool uses_sequences = false, changes_session = false;
+  // A single table with a foreign key to this sharded table: it must stay empty until it is distributed
+  // itself.
+  std::string waits_for;
   // A view (or materialized view) that reads a sharded table, directly or through other views: its body would
   // see only one unit's rows. Empty when harmless, else the name of a sharded table it reads.
   std::string hides_sharded;

@@ -158,4 +158,10 @@ bool looks_like_distsql(std::string_view sql) {
                              [&](std::string_view beginning) { return matches(beginning, tokens); });
 }
 
+bool only_shows(std::string_view sql) {
+  const Token first = Lexer(sql).next();
+  return first.kind == Token::Kind::kWord &&
+         (first.text == "show" || first.text == "preview" || first.text == "count" || first.text == "export");
+}
+
 }  // namespace decan::distsql

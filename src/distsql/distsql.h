@@ -15,6 +15,9 @@ inline constexpr size_t kMaxStatementBytes = 1 << 20;
 // that PostgreSQL's own grammar could accept.
 bool looks_like_distsql(std::string_view sql);
 
+// Whether running it changes nothing (SHOW, PREVIEW, COUNT, EXPORT).
+bool only_shows(std::string_view sql);
+
 // One statement, with or without a ';' at its end. Errors: 42601, with the position in characters from 1 in
 // `position_out`.
 Result<Statement> parse(std::string_view sql, uint32_t* position_out);

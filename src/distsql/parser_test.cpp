@@ -78,6 +78,13 @@ constexpr const char* kNotOurs[] = {
     "'show'",
 };
 
+TEST(OnlyShows, WhatChangesNothing) {
+  for (const char* sql : {"SHOW STORAGE UNITS", " /* x */ preview SELECT 1", "COUNT SHARDING RULE FROM d"})
+    EXPECT_TRUE(only_shows(sql)) << sql;
+  for (const char* sql : {"REGISTER STORAGE UNIT u (HOST='h')", "KILL 5", "", "\"show\" x"})
+    EXPECT_FALSE(only_shows(sql)) << sql;
+}
+
 TEST(LooksLikeDistSql, KnowsEveryStatementInAnyCase) {
   for (const char* sql : kStatements) {
     EXPECT_TRUE(looks_like_distsql(sql)) << sql;

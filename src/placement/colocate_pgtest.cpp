@@ -132,6 +132,30 @@ TEST_F(Colocate, ForeignKeysWithinAGroupAndToBroadcastTablesHold) {
   EXPECT_EQ(refused, 1u);
 }
 
+TEST_F(Colocate, AnEmptyTableMayReferToAShardedOneUntilItIsDistributedItself) {
+  home().exec(
+      "CREATE TABLE customer(id bigint PRIMARY KEY); INSERT INTO customer SELECT generate_series(1, 100);"
+      "CREATE TABLE orders(customer_id bigint CONSTRAINT of_customer REFERENCES customer ON DELETE CASCADE, "
+      "id "
+      "bigint, PRIMARY KEY (customer_id, id))");
+  const auto waits = [&] { return units().snapshot()->find_exact("public", "orders")->waits_for; };
+  EXPECT_EQ(waits(), "");
+  ASSERT_EQ(state(units().distribute(by("customer", {"id"}))), "ok");
+  EXPECT_EQ(waits(), "customer");
+  ASSERT_EQ(state(units().undistribute("customer")), "ok");
+  EXPECT_EQ(waits(), "");
+  ASSERT_EQ(state(units().distribute(by("customer", {"id"}))), "ok");
+  ASSERT_EQ(state(units().distribute(by("orders", {"customer_id"}))), "ok");
+  EXPECT_EQ(waits(), "");
+  home().exec(
+      "CREATE TABLE lines(customer_id bigint REFERENCES customer, v int)");  // after it was distributed
+  EXPECT_EQ(units().snapshot()->find_exact("public", "lines")->waits_for, "customer");
+  for (size_t unit = 0; unit < 3; ++unit) {
+    units().on(unit).exec("INSERT INTO orders SELECT min(id), 1 FROM customer; DELETE FROM customer");
+    EXPECT_EQ(units().on(unit).exec("SELECT count(*) FROM orders").scalar(), "0");
+  }
+}
+
 TEST_F(Colocate, SelfReferencesThatContainTheKeyAreKept) {
   home().exec(
       "CREATE TABLE t(k int, id int, up int, PRIMARY KEY (k, id), CONSTRAINT up FOREIGN KEY (k, up) "

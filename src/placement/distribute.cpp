@@ -211,6 +211,22 @@ Task<Status> prepare(Change& change, Sharding& sharding) {
   co_return co_await canonical_bounds(change, sharding);
 }
 
+struct IncomingKeys {
+  std::vector<std::string> drop, add;
+};
+
+Task<Result<IncomingKeys>> incoming_keys(Change& change, std::string relation) {
+  auto rows = co_await change.on_home("SELECT dropped, added FROM decan.incoming_foreign_keys(" +
+                                      quote_literal(relation) + ")");
+  if (!rows) co_return fail(rows.error());
+  IncomingKeys out;
+  for (size_t i = 0; i < rows->rows.size(); ++i) {
+    out.drop.push_back(cell(*rows, i, 0));
+    out.add.push_back(cell(*rows, i, 1));
+  }
+  co_return out;
+}
+
 Task<Result<std::string>> present_values(Change& change, std::string relation) {
   auto rows = co_await change.on_home(
       "SELECT coalesce(pg_catalog.jsonb_object_agg(col, next_value), '{}')::pg_catalog.text FROM "
@@ -336,7 +352,10 @@ Task<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sharding
                          key_list(sharding.options) + ")";
   auto definition = co_await change.definition(relation, by);
   if (!definition) co_return fail(definition.error());
+  auto incoming = co_await incoming_keys(change, relation);
+  if (!incoming) co_return fail(incoming.error());
   if (auto done = co_await change.begin(sharding.table.owner); !done) co_return failed(done);
+  if (auto done = co_await change.execute(change.home(), incoming->drop); !done) co_return failed(done);
 
   const std::string old_name = "decan_old_" + std::to_string(sharding.table.next_id);
   const std::string old_table = "decan_shard." + old_name;
@@ -366,6 +385,7 @@ Task<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sharding
   if (auto done = co_await change.on(change.home(), "DROP TABLE " + old_table); !done) co_return failed(done);
   if (auto done = co_await finish_sharded(change, sharding, std::move(*definition)); !done)
     co_return failed(done);
+  if (auto done = co_await change.execute(change.home(), incoming->add); !done) co_return failed(done);
   if (auto done = co_await change.end(); !done) co_return failed(done);
   co_return out;
 }
@@ -474,6 +494,9 @@ Task<Status> unshard(Change& change, UnitRunner& runner, Description table) {
   if (!definition) co_return fail(definition.error());
   auto next = co_await next_over_units(change, runner, table.relation);
   if (!next) co_return fail(next.error());
+  auto incoming = co_await incoming_keys(change, table.relation);
+  if (!incoming) co_return fail(incoming.error());
+  if (auto done = co_await change.execute(change.home(), incoming->drop); !done) co_return done;
   const std::string relation = quote_literal(table.relation);
   const std::string old_name = "decan_old_" + std::to_string(table.next_id);
   const std::string old_table = "decan_shard." + old_name;
@@ -484,7 +507,7 @@ Task<Status> unshard(Change& change, UnitRunner& runner, Description table) {
   if (auto done = co_await change.execute(change.home(), definition->table); !done) co_return done;
   if (auto done = co_await gather_rows(change, runner, table, old_table); !done) co_return done;
   if (auto done = co_await change.on(change.home(), "DROP TABLE " + old_table); !done) co_return done;
-  for (auto* statements : {&definition->index, &definition->foreign, &definition->finish}) {
+  for (auto* statements : {&definition->index, &definition->foreign, &definition->finish, &incoming->add}) {
     if (auto done = co_await change.execute(change.home(), *statements); !done) co_return done;
   }
   co_return co_await change.on(change.home(),

@@ -165,8 +165,10 @@ TEST_F(Guard, ForeignKeysThatNoUnitCanCheckAreRefused) {
   options.colocate_with = "none";
   ASSERT_EQ(state(units().distribute(options)), "ok");
   for (const auto* sql :
-       {"CREATE TABLE s(k int REFERENCES t)",
-        "CREATE TABLE empty(k int); ALTER TABLE empty ADD FOREIGN KEY (k) REFERENCES t",
+       {"CREATE TABLE s(k int REFERENCES t) PARTITION BY LIST (k)",
+        "CREATE TABLE some(k int); INSERT INTO some VALUES (1); ALTER TABLE some ADD FOREIGN KEY (k) "
+        "REFERENCES t "
+        "NOT VALID",
         "ALTER TABLE t ADD FOREIGN KEY (k) REFERENCES lone",
         "ALTER TABLE r ADD FOREIGN KEY (k) REFERENCES lone", "ALTER TABLE r ADD FOREIGN KEY (k) REFERENCES t",
         "ALTER TABLE far ADD FOREIGN KEY (k) REFERENCES t",
@@ -177,7 +179,7 @@ TEST_F(Guard, ForeignKeysThatNoUnitCanCheckAreRefused) {
   }
   home().exec(
       "ALTER TABLE lone ADD FOREIGN KEY (r) REFERENCES r; ALTER TABLE far ADD FOREIGN KEY (x) REFERENCES r; "
-      "CREATE TABLE s(k int REFERENCES lone)");
+      "CREATE TABLE s(k int REFERENCES lone); CREATE TABLE without_rows(k int REFERENCES t)");
 }
 
 TEST_F(Guard, SequencesThatComeLaterGetARangeOrAreRefused) {

@@ -51,7 +51,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "CREATE TABLE p(id int PRIMARY KEY); CREATE TABLE t(k int CONSTRAINT to_p REFERENCES p)",
                 "0A000", "\"to_p\""},
         Refusal{"foreign_key_in",
-                "CREATE TABLE t(k int PRIMARY KEY); CREATE TABLE c(k int CONSTRAINT to_t REFERENCES t)",
+                "CREATE TABLE t(k int PRIMARY KEY); CREATE TABLE c(k int CONSTRAINT to_t REFERENCES t);"
+                "INSERT INTO t VALUES (1); INSERT INTO c VALUES (1)",
                 "0A000", "\"to_t\" of table public.c"},
         Refusal{"self_reference_without_key",
                 "CREATE TABLE t(k int, id int, up int, PRIMARY KEY (k, id), UNIQUE (id, k), "

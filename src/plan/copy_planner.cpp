@@ -177,6 +177,8 @@ std::string without_freeze(const UtilityInput& input) {
 }
 
 void copy_in(const UtilityInput& input, const catalog::Relation* relation, Options options, Plan& out) {
+  if (relation != nullptr && !relation->waits_for.empty())
+    return refuse_write_before_distribution(out, *relation);
   out.action = Action::kCopyIn;
   out.effects.writes = true;
   out.effects.uses_sequences = relation == nullptr || relation->uses_sequences;

@@ -42,9 +42,35 @@ void DdlPlanner::drop() {
   }
   if (tree_.flag("concurrent")) outside_blocks(out_.tag, "CONCURRENTLY");
   out_.effects.uses_temp = temp;
+  if (kRelations.contains(type) && !temp && !tree_.flag("missing_ok") && !tree_.flag("concurrent") &&
+      on_home_and_everywhere(relations))
+    return drop_if_exists_elsewhere();
   if (kRelations.contains(type) || kOfTables.contains(type))
     return run_for(relations, tree_.flag("missing_ok"));
   if (is_routine(type)) tolerate_absence();
+  run_everywhere();
+}
+
+// Whether some of them are on the home unit only, the others on all units.
+bool DdlPlanner::on_home_and_everywhere(const std::vector<const Relation*>& relations) const {
+  bool home = false, everywhere = false;
+  for (const Relation* relation : relations) {
+    const Where at = where(relation);
+    if (!at.everywhere && at.unit != snapshot_.home) return false;
+    (at.everywhere ? everywhere : home) = true;
+  }
+  return home && everywhere;
+}
+
+// The home unit has them all, and tells what is missing.
+void DdlPlanner::drop_if_exists_elsewhere() {
+  const std::string_view text = input_.own_text();
+  sql::Lexer lexer(text, input_.context->standard_conforming_strings);
+  sql::Token last;
+  const auto words = 1 + std::ranges::count(out_.tag, ' ');
+  for (ptrdiff_t i = 0; i < words; ++i) last = lexer.next();
+  spec_.others_sql =
+      std::string(text.substr(0, last.end)) + " IF EXISTS" + std::string(text.substr(last.end));
   run_everywhere();
 }
 

@@ -39,6 +39,8 @@ class DdlPlanner {
   // What PostgreSQL runs outside of transaction blocks only; `words` follow the tag in its error.
   void outside_blocks(std::string tag, std::string_view words = {});
   void tolerate_absence();
+  bool on_home_and_everywhere(const std::vector<const catalog::Relation*>& relations) const;
+  void drop_if_exists_elsewhere();
   static bool is_routine(const std::string& object_type);
   void set_tag(std::string tag) { out_.tag = std::move(tag); }
   static std::string object_words(const std::string& object_type);

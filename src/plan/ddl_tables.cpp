@@ -97,7 +97,8 @@ bool DdlPlanner::check_foreign_key(const Relation* relation, const std::string& 
   const std::string pair =
       "a foreign key from \"" + table + "\" to \"" + constraint.child("pktable").str("relname") + "\"";
   if (from == Placement::kSingle) {
-    if (to == Placement::kSharded) {
+    // A new table has no rows, and gets none before it is distributed (Relation::waits_for).
+    if (to == Placement::kSharded && relation != nullptr) {
       refuse(out_, pair + " is not supported: a single table can not refer to a sharded one",
              "Distribute the table first, then add the foreign key.");
       return false;

@@ -51,6 +51,10 @@ TEST(Ddl, Scopes) {
       {"create index on settings (k)", kHome, "CREATE INDEX"},
       {"create index concurrently on settings (k)", kHome, "CREATE INDEX", Action::kDdlConcurrent},
       {"drop table orders, countries", kAll, "DROP TABLE"},
+      {"lock table orders in access share mode", kHome, "LOCK TABLE"},
+      {"lock table orders", kAll, "LOCK TABLE"},
+      {"drop table orders, settings", kAll, "DROP TABLE"},
+      {"create table t (customer_id bigint references customers)", kHome, "CREATE TABLE"},
       {"drop table settings", kHome, "DROP TABLE"},
       {"drop table archive", kUnit, "DROP TABLE"},
       {"drop table if exists orders, settings, nobody", kAll, "DROP TABLE"},
@@ -142,12 +146,15 @@ TEST(Ddl, Details) {
   EXPECT_EQ(spec("drop function f(int)").others_sql,
             "DO 'BEGIN EXECUTE ''drop function f(int)''; EXCEPTION WHEN undefined_function OR "
             "undefined_object THEN NULL; END'");
+  EXPECT_EQ(spec("/* x */ drop table orders, settings, countries cascade").others_sql,
+            "/* x */ drop table IF EXISTS orders, settings, countries cascade");
+  EXPECT_EQ(spec("drop table orders, countries").others_sql, "");
   EXPECT_EQ(plan_and_run("create database shop2").plan->name, "shop2");
 }
 
 TEST(Ddl, RefusesWhatWouldBreakPlacement) {
   for (const std::string sql : {
-           "create table t (id int references orders(order_id))",
+           "alter table settings add foreign key (k) references orders",
            "create table t (x text references archive(k))",
            "create table t partition of orders for values with (modulus 8, remainder 0)",
            "create table t () inherits (orders)",
@@ -180,7 +187,6 @@ TEST(Ddl, RefusesWhatWouldBreakPlacement) {
            "create index concurrently on orders (order_id)",
            "create rule r as on insert to orders do nothing",
            "create rule r as on insert to countries do nothing",
-           "drop table orders, settings",
            "drop table settings, archive",
            "truncate orders, settings",
            "grant select on orders, settings to bob",

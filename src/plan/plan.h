@@ -50,7 +50,8 @@ enum class Action : uint8_t {
   kDdl,            // runs in a transaction on `ddl.units`
   kDdlConcurrent,  // may not run in a transaction (CREATE DATABASE, VACUUM, … CONCURRENTLY): unit by unit
   kExplain,
-  kAdmin,  // create_distributed_table(), create_reference_table(), undistribute_table()
+  kDistSql,  // parsed by the session
+  kAdmin,    // create_distributed_table(), create_reference_table(), undistribute_table()
   kPrepareTransaction,
   kCommitPrepared,
   kRollbackPrepared,
@@ -140,8 +141,13 @@ struct SetSpec {
   std::string
       name;  // lower case; "session authorization", "role", "time zone" -> TimeZone, … canonical GUC name
   bool is_local = false;
-  bool is_reset = false;       // SET x TO DEFAULT / RESET x; name empty: RESET ALL
-  bool from_function = false;  // SELECT set_config('x', 'v', is_local) with constants only
+  bool is_reset = false;  // SET x TO DEFAULT / RESET x; name empty: RESET ALL
+  // SELECT set_config(name, value, is_local), …: `name` and `is_local` are those of a call.
+  struct Call {
+    std::string column;
+    ValueRef name, value, is_local;
+  };
+  std::vector<Call> calls;
 };
 
 struct CursorSpec {

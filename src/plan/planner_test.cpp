@@ -187,6 +187,7 @@ struct Plain {
 TEST(Route, StatementsWithoutShardedTables) {
   const std::vector<Plain> cases = {
       {"select 1", RouteTo::kAnyUnit, 0},
+      {"select 'settings'::regclass::oid", RouteTo::kHome, 0},
       {"select now(), upper('x')", RouteTo::kAnyUnit, 0},
       {"select * from countries", RouteTo::kAnyUnit, 0},
       {"select * from country_names", RouteTo::kAnyUnit, 0},

@@ -157,6 +157,27 @@ bool QueryPlanner::refuse_hidden(Plan& out) const {
   return true;
 }
 
+void refuse_write_before_distribution(Plan& out, const catalog::Relation& relation) {
+  refuse(out,
+         "table \"" + relation.name + "\" refers to the sharded table \"" + relation.waits_for +
+             "\" and takes no rows before it is distributed itself",
+         "SELECT create_distributed_table('" + relation.name + "', '<key>', colocate_with => '" +
+             relation.waits_for + "').");
+}
+
+bool QueryPlanner::refuse_waiting(Plan& out) const {
+  if (query_.kind != QueryKind::kInsert && query_.kind != QueryKind::kMerge && survey_.inner_writes.empty())
+    return false;
+  std::vector<const Source*> targets = survey_.inner_writes;
+  if (survey_.write_target != nullptr) targets.push_back(survey_.write_target);
+  for (const Source* target : targets) {
+    if (target->relation == nullptr || target->relation->waits_for.empty()) continue;
+    refuse_write_before_distribution(out, *target->relation);
+    return true;
+  }
+  return false;
+}
+
 void QueryPlanner::decide(Plan& out) {
   if (refuse_hidden(out)) return;
   for (const Source* target : survey_.inner_writes) {
@@ -164,6 +185,7 @@ void QueryPlanner::decide(Plan& out) {
       return refuse(out, "a broadcast table can not be written in WITH",
                     "Run the statements one by one in a transaction.");
   }
+  if (refuse_waiting(out)) return;
   const Source* target = survey_.write_target;
   const bool writes_known = target != nullptr && target->relation != nullptr;
   if (writes_known && target->relation->placement == Placement::kBroadcast) return plan_broadcast_write(out);

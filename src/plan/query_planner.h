@@ -41,6 +41,7 @@ class QueryPlanner {
   void decide(Plan& out);
   std::optional<std::vector<Oid>> known_tables() const;
   bool refuse_hidden(Plan& out) const;
+  bool refuse_waiting(Plan& out) const;
   void route_without_shards(Plan& out);
   bool all_on_one_unit(Plan& out);
   bool route_by_key(Plan& out);
@@ -100,6 +101,8 @@ class QueryPlanner {
 void refuse(Plan& out, std::string message, std::string hint, std::string detail = {});
 // `what` ("view \"v\"") reads `table` where the statement does not show it; catalog::kDynamicSql: perhaps
 // any.
+// Rows for a table that has to be distributed first (Relation::waits_for).
+void refuse_write_before_distribution(Plan& out, const catalog::Relation& relation);
 void refuse_hidden(Plan& out, const std::string& what, std::string_view table);
 
 // The conjunct that raises 22012 when the unit's bucket map is not of this epoch.

@@ -228,6 +228,10 @@ TEST(Refusal, Writes) {
 TEST(Refusal, CopyAndCursors) {
   check({
       {"copy orders (order_id) from stdin", "needs its sharding key"},
+      {"copy new_lines from stdin", "takes no rows before it is distributed"},
+      {"insert into new_lines values (1)", "takes no rows before it is distributed"},
+      {"with x as (insert into new_lines values (1) returning *) select * from x",
+       "takes no rows before it is distributed"},
       {"copy orders from stdin (format csv, force_null (customer_id))", "FORCE_NULL"},
       {"copy orders from stdin (encoding 'latin1')", "ENCODING"},
       {"copy rates (rate) from stdin", "default of column \"id\""},

@@ -130,6 +130,7 @@ inline catalog::SnapshotPtr shop() {
   auto& watched = builder.single("watched", 0);
   watched.uses_sequences = watched.changes_session = true;
   builder.single("archive", 1);
+  builder.single("new_lines", 0).waits_for = "orders";
   builder.single("order_seq", 0).kind = catalog::RelationKind::kSequence;
   auto& view = builder.single("all_orders", 0);
   view.kind = catalog::RelationKind::kView;

@@ -319,7 +319,7 @@ bool plan_session_statement(const UtilityInput& input, const std::string& kind, 
     // Local to the transaction, on every unit that works for it: treated as SET LOCAL is.
     out.action = Action::kSet;
     out.tag = "SET CONSTRAINTS";
-    out.detail = SetSpec{"constraints", true, false, false};
+    out.detail = SetSpec{"constraints", true, false, {}};
   } else if (kind == "ListenStmt") {
     out.action = Action::kListen;
     out.tag = "LISTEN";
@@ -484,19 +484,61 @@ void plan_explain(const UtilityInput& input, Plan& out) {
   out.detail = std::move(spec);
 }
 
+namespace {
+
+std::optional<ValueRef> plain_argument(const Tree& raw) {
+  const Tree value = raw.is("TypeCast") ? raw.child("arg") : raw;
+  if (!value.is("ParamRef")) return constant_argument(value);
+  ValueRef parameter;
+  parameter.kind = ValueRef::Kind::kParameter;
+  parameter.index = static_cast<uint32_t>(value.num("number"));
+  return parameter;
+}
+
+// SELECT set_config(…), set_config(…): SET in another spelling, so every unit has to run it.
+bool plan_set_config(const UtilityInput& input, Plan& out) {
+  const sql::Query& query = *input.statement->query;
+  const auto targets = input.statement->tree.list("target_list");
+  SetSpec spec;
+  for (size_t i = 0; i < query.targets.size(); ++i) {
+    const sql::Expr* call = query.targets[i].expr;
+    if (call == nullptr || call->kind != sql::ExprKind::kFunction || call->names.empty() ||
+        call->names.back() != "set_config" || (call->names.size() > 1 && call->names[0] != "pg_catalog") ||
+        i >= targets.size())
+      return false;
+    const auto arguments = targets[i].child("val").list("args");
+    if (arguments.size() != 3) return false;
+    std::optional<ValueRef> values[3];
+    for (size_t k = 0; k < 3; ++k) {
+      values[k] = plain_argument(arguments[k]);
+      if (!values[k] || values[k]->is_null) return false;  // NULL: the unit says what it means
+    }
+    const std::string alias = targets[i].str("name");
+    spec.calls.push_back({alias.empty() ? "set_config" : alias, *values[0], *values[1], *values[2]});
+  }
+  if (spec.calls.empty()) return false;
+  out.action = Action::kSet;
+  out.tag = "SELECT";
+  out.returns_rows = true;
+  out.detail = std::move(spec);
+  return true;
+}
+
+}  // namespace
+
 bool plan_special_select(const UtilityInput& input, Plan& out) {
   const sql::Query& query = *input.statement->query;
-  if (query.kind != sql::QueryKind::kSelect || query.targets.size() != 1 || !query.from.empty() ||
-      query.where != nullptr)
+  if (query.kind != sql::QueryKind::kSelect || !query.from.empty() || query.where != nullptr ||
+      query.limit != nullptr || query.offset != nullptr || !query.ctes.empty() || query.targets.empty())
     return false;
+  if (plan_set_config(input, out)) return true;
+  if (query.targets.size() != 1) return false;
   const sql::Expr& call = *query.targets[0].expr;
   if (call.kind != sql::ExprKind::kFunction || call.names.empty()) return false;
   const std::string& name = call.names.back();
   const bool admin =
       name == "create_distributed_table" || name == "create_reference_table" || name == "undistribute_table";
-  const bool config = name == "set_config" && (call.names.size() == 1 || call.names[0] == "pg_catalog") &&
-                      call.args.size() == 3;
-  if (!admin && !config) return false;
+  if (!admin) return false;
   const Tree tree = input.statement->tree.list("target_list").at(0).child("val");
   AdminCall spec;
   spec.function = name;
@@ -506,7 +548,6 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
     if (value.is("TypeCast")) value = value.child("arg");
     const auto constant = constant_argument(value);
     if (!constant) {
-      if (config) return false;
       out.detail = std::move(spec);
       refuse(out, name + "() takes constants only",
              "Write the table's and the column's name between single quotes.");
@@ -514,21 +555,10 @@ bool plan_special_select(const UtilityInput& input, Plan& out) {
     }
     spec.arguments.emplace_back(named ? raw.str("name") : "", *constant);
   }
-  if (admin) {
-    out.action = Action::kAdmin;
-    out.tag = "SELECT";
-    out.returns_rows = true;
-    out.detail = std::move(spec);
-    return true;
-  }
-  if (spec.arguments[0].second.is_null || spec.arguments[2].second.is_null) return false;
-  out.action = Action::kSet;
+  out.action = Action::kAdmin;
   out.tag = "SELECT";
   out.returns_rows = true;
-  out.name = query.targets[0].name.empty() ? name : query.targets[0].name;
-  const std::string& local = spec.arguments[2].second.constant;
-  out.detail = SetSpec{canonical_setting(spec.arguments[0].second.constant),
-                       local == "true" || local == "t" || local == "1" || local == "on", false, true};
+  out.detail = std::move(spec);
   return true;
 }
 

@@ -60,6 +60,10 @@ Task<Status> Session::cursor_statement(Call& call) {
     unit = targets->front().unit;
   } else if (merged_cursor(spec.name) != nullptr) {
     co_return co_await merged_cursor_statement(call);
+  } else if (const auto portal = portals_.find(spec.name); portal != portals_.end() && !spec.name.empty()) {
+    if (!portal->second.open_on) co_return portal_statement(plan, spec.name);
+    unit = *portal->second.open_on;
+    if (plan.action == plan::Action::kCloseCursor) portals_.erase(portal);
   } else if (const auto known = cursors_.find(spec.name); known != cursors_.end()) {
     unit = known->second;
   } else if (spec.name.empty()) {

@@ -1,4 +1,7 @@
 // Describe: what a statement's parameters and a portal's columns are.
+#include <algorithm>
+
+#include "distsql/distsql.h"
 #include "session/session.h"
 
 namespace decan::session {
@@ -16,8 +19,16 @@ Task<Result<std::optional<wire::RowDescription>>> Session::columns_of(SharedStat
   if (const auto* call = std::get_if<plan::AdminCall>(&plan.detail)) {
     co_return wire::RowDescription{{{call->function, 0, 0, kVoid, 4, -1, 0}}};
   }
-  if (const auto* set = std::get_if<plan::SetSpec>(&plan.detail); set != nullptr && set->from_function) {
-    co_return wire::RowDescription{{{plan.name, 0, 0, kText, -1, -1, 0}}};
+  if (plan.action == plan::Action::kDistSql) {
+    // What only shows something is run for its columns; the rest returns no rows.
+    if (!distsql::only_shows(statement.sql)) co_return std::nullopt;
+    if (auto drained = co_await drain(); !drained) co_return fail(drained.error());
+    auto shown = co_await run_distsql(statement.sql);
+    if (!shown) co_return fail(shown.error());
+    if (shown->columns.empty()) co_return std::nullopt;
+    wire::RowDescription columns;
+    for (const std::string& name : shown->columns) columns.fields.push_back({name, 0, 0, kText, -1, -1, 0});
+    co_return columns;
   }
   if (plan.action == plan::Action::kExecute) {
     const auto found = prepared_.find(std::get<plan::PreparedSpec>(plan.detail).name);

@@ -218,6 +218,8 @@ Task<Status> Session::execute_once(Call& call) {
       co_return co_await explain(call);
     case plan::Action::kAdmin:
       co_return co_await admin(call);
+    case plan::Action::kDistSql:
+      co_return co_await distsql(call.values.sql, call.simple);
     case plan::Action::kPrepareTransaction:
     case plan::Action::kCommitPrepared:
     case plan::Action::kRollbackPrepared:

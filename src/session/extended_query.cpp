@@ -3,6 +3,7 @@
 // touches a second unit becomes a transaction block over both, so that it stays atomic.
 #include <algorithm>
 
+#include "distsql/distsql.h"
 #include "session/outcome.h"
 #include "session/session.h"
 
@@ -124,6 +125,16 @@ Task<Result<SharedStatementPtr>> Session::shared_statement(std::string sql, std:
     co_return *known;
   }
   loop_.metrics.plan_cache_misses.add();
+  if (distsql::looks_like_distsql(sql)) {
+    auto plan = std::make_shared<plan::Plan>();
+    plan->action = plan::Action::kDistSql;
+    plan->snapshot = *current;
+    auto statement = std::make_shared<SharedStatement>();
+    statement->sql = std::move(sql);
+    statement->context = context;
+    statement->plan = std::move(plan);
+    co_return statement;
+  }
   auto planning = co_await plan_context();
   if (!planning) co_return fail(planning.error());
   uint32_t position = 0;
@@ -482,48 +493,15 @@ Task<Status> Session::on_execute(std::string_view body) {
   }
   // Rows of a limited fetch that were merged before: hand out the next piece.
   Portal& buffered = portals_.find(name)->second;
-  int32_t left =
-      execute_message->max_rows > 0 ? execute_message->max_rows : std::numeric_limits<int32_t>::max();
-  size_t at = buffered.buffered_at;
-  while (left > 0 && at < buffered.buffered.size()) {
-    const auto header =
-        wire::decode_header(std::string_view(buffered.buffered).substr(at), wire::kMaxMessageBytes);
-    at += wire::kHeaderBytes + (*header)->body_bytes;
-    --left;
-  }
-  port_.out().append(buffered.buffered, buffered.buffered_at, at - buffered.buffered_at);
-  buffered.buffered_at = at;
-  if (at < buffered.buffered.size())
+  const size_t from = buffered.buffered_at;
+  skip_rows(buffered,
+            execute_message->max_rows > 0 ? execute_message->max_rows : std::numeric_limits<int64_t>::max());
+  port_.out().append(buffered.buffered, from, buffered.buffered_at - from);
+  if (buffered.buffered_at < buffered.buffered.size())
     port_.writer().empty('s');
   else
     complete(buffered.buffered_tag);
   co_return co_await port_.relieve();
-}
-
-Task<Status> Session::on_close(std::string_view body) {
-  auto close = wire::decode_close(body);
-  if (!close) co_return fail(close.error());
-  const std::string name(close->name);
-  if (close->kind == 'S') {
-    prepared_.erase(name);
-  } else if (const auto found = portals_.find(name); found != portals_.end()) {
-    if (found->second.open_on) {
-      if (txn::Participant* participant = txn_->find(*found->second.open_on); participant != nullptr) {
-        if (batch_unit_ && *batch_unit_ != *found->second.open_on) {
-          if (auto drained = co_await drain(); !drained) co_return drained;
-        }
-        batch_unit_ = found->second.open_on;
-        participant->connection->writer().close('P', name);
-        participant->connection->expect(Kind::kClose, true);
-        participant->unsynced = true;
-        portals_.erase(found);
-        co_return Status{};
-      }
-    }
-    portals_.erase(found);
-  }
-  local_reply(encoded(&wire::Writer::empty, '3'));
-  co_return Status{};
 }
 
 }  // namespace decan::session

@@ -31,6 +31,12 @@ bool may_be_judged(const plan::Plan& plan) {
   }
 }
 
+// SELECT set_config(…): run by the session, described by a unit.
+bool calls_set_config(const plan::Plan& plan) {
+  const auto* spec = std::get_if<plan::SetSpec>(&plan.detail);
+  return spec != nullptr && !spec->calls.empty();
+}
+
 }  // namespace
 
 bool goes_to_unit_whole(const plan::Plan& plan) {
@@ -111,7 +117,7 @@ Task<Result<std::optional<wire::ErrorFields>>> Session::parse_on(txn::Participan
 // Lets the home unit (or one that works for the transaction already) check and describe the statement's own
 // text.
 Task<Status> Session::validate(SharedStatement& statement) {
-  if (statement.described || !goes_to_unit_whole(*statement.plan)) {
+  if (statement.described || (!goes_to_unit_whole(*statement.plan) && !calls_set_config(*statement.plan))) {
     statement.validated = true;
     co_return Status{};
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "distsql/admin_context.h"
+#include "distsql/handlers.h"
 #include "exec/client_port.h"
 #include "exec/merged_cursor.h"
 #include "exec/relay.h"
@@ -66,6 +67,8 @@ Oid explain_type(const plan::ExplainSpec& spec);
 
 class SessionAdmin;
 
+// Moves over at most `most` rows of a portal's buffered result; how many there were.
+int64_t skip_rows(Portal& portal, int64_t most);
 uint64_t next_sequence_user();  // unique in the process
 
 class Session final : public placement::UnitRunner {
@@ -209,7 +212,13 @@ class Session final : public placement::UnitRunner {
   Task<Status> commit_block(const plan::Plan& plan);
   Task<Status> rollback_block(const plan::Plan& plan);
   Task<Status> set_statement(Call& call);
-  Task<Status> call_on(txn::Participant& participant, std::string sql, std::vector<int16_t> formats);
+  Task<Status> set_config_statement(Call& call);
+  struct Setting {
+    std::string name, statement;
+    bool local = false, reset = false;
+  };
+  Task<Result<txn::Participant*>> setting_place();
+  Task<Status> setting_done(Setting setting, txn::Participant* first, bool replaced);
   Task<Status> discard_statement(Call& call);
   Task<Status> prepare_statement(Call& call);
   Task<Status> execute_statement(Call& call);
@@ -227,7 +236,8 @@ class Session final : public placement::UnitRunner {
   Task<Status> ddl(Call& call);
   Task<Status> ddl_concurrent(Call& call);
   Task<Status> admin(Call& call);
-  Task<Status> distsql(std::string_view sql);
+  Task<Status> distsql(std::string_view sql, bool with_description);
+  Task<Result<distsql::AdminResult>> run_distsql(std::string_view sql);
   struct AdminFacts {
     bool may_administer = false;       // superuser, or owner of the database
     std::vector<std::string> schemas;  // those of search_path that exist
@@ -279,6 +289,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> on_bind(std::string_view body);
   Task<Status> on_describe(std::string_view body);
   Task<Status> on_execute(std::string_view body);
+  Status portal_statement(const plan::Plan& plan, const std::string& name);
   Task<Status> on_close(std::string_view body);
   // Describe and Execute of a portal that is bound on the batch's unit, which need no waiting; false: not
   // such.

@@ -38,7 +38,7 @@ Task<Result<Session::AdminFacts>> Session::admin_facts() {
   co_return facts;
 }
 
-Task<Status> Session::distsql(std::string_view sql) {
+Task<Result<distsql::AdminResult>> Session::run_distsql(std::string_view sql) {
   if (txn_->status() == 'E') {
     co_return fail(sqlstate::kInFailedTransaction,
                    "current transaction is aborted, commands ignored until end of transaction block");
@@ -55,8 +55,8 @@ Task<Status> Session::distsql(std::string_view sql) {
   auto facts = co_await admin_facts();
   if (!facts) co_return fail(facts.error());
   if (distsql::needs_transaction(*statement)) {
-    if (auto opened = co_await begin_implicit(); !opened) co_return opened;
-    if (auto allowed = check_isolation(); !allowed) co_return allowed;
+    if (auto opened = co_await begin_implicit(); !opened) co_return fail(opened.error());
+    if (auto allowed = check_isolation(); !allowed) co_return fail(allowed.error());
   }
   SessionAdmin context(*this, std::move(*facts));
   auto result = co_await distsql::execute(context, std::move(*statement));
@@ -64,16 +64,22 @@ Task<Status> Session::distsql(std::string_view sql) {
   for (const std::string& text : result->notices) send_notice("NOTICE", Error{"00000", text});
   if (result->catalog_changed) {
     if (txn_->in_block()) {
-      if (auto changed = co_await catalog_changed(); !changed) co_return changed;
+      if (auto changed = co_await catalog_changed(); !changed) co_return fail(changed.error());
     } else {
       auto refreshed = co_await node_.catalogs.refresh(loop_, identity_.database);
       if (!refreshed) co_return fail(refreshed.error());
     }
   }
+  co_return std::move(*result);
+}
+
+Task<Status> Session::distsql(std::string_view sql, bool with_description) {
+  auto result = co_await run_distsql(sql);
+  if (!result) co_return fail(result.error());
   if (result->columns.empty())
     complete(result->tag);
   else
-    send_rows(result->columns, result->rows, result->tag, true);
+    send_rows(result->columns, result->rows, result->tag, with_description);
   co_return Status{};
 }
 

@@ -50,6 +50,7 @@ void Session::note_effects(const Call& call, txn::Participant& participant) {
     }
   }
   code_settings_.merge(found);
+  if (plan.effects.changes_settings && snapshot_) code_settings_.merge(snapshot_->code_settings);
 }
 
 // --- sequences ---
@@ -116,7 +117,6 @@ Task<void> Session::adopt_states() {
 Task<Status> Session::adopt_settings(txn::Participant& participant) {
   backend::UnitConnection* connection = participant.connection.get();
   catalog::CustomSettings custom = code_settings_;
-  if (snapshot_) custom.merge(snapshot_->code_settings);
   for (const auto& [name, statement] : settings_->statements()) {
     if (backend::is_custom_setting(name)) custom.names.insert(name);
   }

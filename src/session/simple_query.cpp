@@ -127,7 +127,7 @@ Task<Status> Session::simple_query(std::string sql) {
   // What has been planned before as SQL is not DistSQL, whose texts never come that far.
   Result<PlannedTextPtr> planned = cached_plan(sql);
   if (!*planned && distsql::looks_like_distsql(sql)) {
-    done = co_await distsql(sql);
+    done = co_await distsql(sql, true);
     if (!done && done.error().sqlstate != kTold) send_error(done.error());
     if (!done) txn_->fail_block();
   } else {

@@ -183,6 +183,18 @@ def test_settings_at_start(cluster):
     run(cluster, body, server_settings={"timezone": "Asia/Tokyo", "application_name": "async"})
 
 
+def test_set_config_by_parameter(cluster, numbers):
+    async def body(connection):
+        async with connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant', $1, true)", "four")
+            for key in range(1, 9):
+                assert await connection.fetchval(f"SELECT current_setting('app.tenant') FROM {numbers} WHERE k = $1",
+                                                 key) == "four"
+        assert await connection.fetchval("SELECT set_config('work_mem', '7MB', false)") == "7MB"
+        assert await connection.fetchval("SHOW work_mem") == "7MB"
+    run(cluster, body)
+
+
 def test_server_error_has_fields(cluster, numbers):
     async def body(connection):
         with pytest.raises(asyncpg.UniqueViolationError) as caught:

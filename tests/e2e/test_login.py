@@ -146,6 +146,7 @@ def test_names_and_passwords_that_need_care(cluster, connection, name, password)
 
 
 @pytest.mark.decan_only
+@pytest.mark.slow
 def test_failed_logins_are_throttled_but_not_locked(cluster, connection, role):
     started = time.monotonic()
     attempts = refused_early = 0

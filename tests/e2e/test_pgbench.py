@@ -21,6 +21,34 @@ def accounts(cluster):
     subprocess.run(["pgbench", "-i", "-I", "d"], env=environment, check=True, capture_output=True, timeout=60)
 
 
+@pytest.mark.parametrize("steps", ["dtgvp", "dtgvpf", "dtGvp", "dtgvp --partitions=4"])
+def test_initialization_as_plain_tables(cluster, steps):
+    """What pgbench -i does by itself; runs before the distributed tables are made, since it drops them."""
+    environment = cluster.environment()
+    letters, *more = steps.split()
+    subprocess.run(["pgbench", "-i", "-q", "-I", letters, *more], env=environment, check=True, capture_output=True, timeout=60)
+    assert run(cluster, "-T", "1", "-c", "2") > 5
+    subprocess.run(["pgbench", "-i", "-I", "d"], env=environment, check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_initialized_tables_are_distributed_with_their_rows(cluster, keys):
+    """Keyed by the branch the whole transaction stays on one unit, foreign keys included."""
+    environment = cluster.environment()
+    subprocess.run(["pgbench", "-i", "-q", "-s", "3", "-I", "dtgv"], env=environment, check=True, capture_output=True, timeout=60)
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        for name, key in (("branches", "bid"), ("tellers", "bid, tid"), ("accounts", "bid, aid")):
+            connection.execute(f"ALTER TABLE pgbench_{name} ADD PRIMARY KEY ({key})")
+        for name in ("branches", "tellers", "accounts", "history"):
+            connection.execute(f"SELECT create_distributed_table('pgbench_{name}', 'bid')")
+            if keys and name != "branches":
+                connection.execute(f"ALTER TABLE pgbench_{name} ADD FOREIGN KEY (bid) REFERENCES pgbench_branches")
+        assert connection.execute("SELECT count(*), sum(aid::int8) FROM pgbench_accounts").fetchone() == (
+            300_000, 300_000 * 300_001 // 2)
+    assert run(cluster, "-T", "1", "-c", "2", "-S") > 5
+    subprocess.run(["pgbench", "-i", "-I", "d"], env=environment, check=True, capture_output=True, timeout=60)
+
+
 def run(cluster, *arguments: str) -> int:
     """Transactions done; asserts that none failed."""
     done = subprocess.run(["pgbench", "-n", "-T", "3", "-c", "8", "-j", "2", *arguments], env=cluster.environment(),

@@ -223,7 +223,44 @@ def test_autocommit_off_opens_transactions_lazily(cluster, numbers):
         assert two.execute(f"SELECT count(*) FROM {numbers} WHERE v = 'changed'").fetchone() == (200,)
 
 
+@pytest.mark.parametrize("prepare", [False, True])
+@pytest.mark.parametrize("local", [False, True])
+def test_set_config_with_parameters_holds_on_every_unit(connection, numbers, prepare, local):
+    """How applications tell row security who asks."""
+    with connection.transaction():
+        row = connection.execute("SELECT set_config(%s, %s, %s), set_config('app.b', %s, %s) AS other",
+                                 ("App.Tenant", "ten'ant", local, "b", local), prepare=prepare).fetchone()
+        assert row == ("ten'ant", "b")
+        for key in range(1, 20):
+            assert connection.execute(f"SELECT current_setting('app.tenant'), current_setting('app.b') FROM {numbers} WHERE k = %s",
+                                      (key,)).fetchone() == ("ten'ant", "b")
+    for key in range(1, 20):
+        assert connection.execute(f"SELECT current_setting('app.tenant') FROM {numbers} WHERE k = %s",
+                                  (key,)).fetchone() == ("" if local else "ten'ant",)
+
+
+@pytest.mark.decan_only
+def test_distsql_through_prepared_statements(connection, numbers):
+    """Database tools send everything by the extended protocol."""
+    for _ in range(3):
+        cursor = connection.execute("SHOW STORAGE UNITS", prepare=True)
+        assert [row[0] for row in cursor.fetchall()] == ["ds_0", "ds_1"]
+        assert cursor.description[0].name == "name"
+    assert "ds_" in str(connection.execute(f"PREVIEW SELECT count(*) FROM {numbers}", prepare=True).fetchall())
+    with pytest.raises(psycopg.errors.SyntaxError):
+        connection.execute("SHOW STORAGE UNITS FOM x", prepare=True)
+
+
 def test_two_phase_commit_by_client(cluster, connection, numbers):
+    """Refused so far: another session's COMMIT PREPARED would have to find the units that hold the transaction."""
+    if not cluster.plain:
+        with psycopg.connect(cluster.dsn()) as one:
+            one.execute(f"UPDATE {numbers} SET v = 'two-phase' WHERE k = 1")
+            with pytest.raises(psycopg.errors.FeatureNotSupported, match="prepared transactions of clients"):
+                one.execute("PREPARE TRANSACTION 'e2e'")
+            one.rollback()
+        assert connection.execute(f"SELECT v FROM {numbers} WHERE k = 1").fetchone() == ("row 1",)
+        return
     with psycopg.connect(cluster.dsn()) as one:
         xid = one.xid(42, f"e2e-{uuid.uuid4()}", "branch")
         one.tpc_begin(xid)

@@ -26,6 +26,7 @@ class Deployment:
     """One directory for `decan up`, and what the tests look at there."""
 
     def __init__(self, parent: Path):
+        clusters.RUNNING.add(self)
         self.directory = parent / "d"
         self.port = clusters.free_port()
 
@@ -72,6 +73,7 @@ class Deployment:
 
     def destroy(self) -> None:
         self.run("destroy", "--yes")
+        clusters.RUNNING.discard(self)
 
 
 @pytest.fixture

@@ -89,6 +89,10 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
+# What was started and is not destroyed yet: whoever ends the run before its time destroys these.
+RUNNING: set["Cluster"] = set()
+
+
 class Cluster:
     """What a client needs to know of the server under test."""
 
@@ -157,6 +161,7 @@ class PlainServer(Cluster):
         self.password = secrets.token_urlsafe(12)
         self.superuser_password = secrets.token_urlsafe(12)
         self.database = database
+        RUNNING.add(self)
         self._init(durable, settings or {})
         self.start()
         self._make_owner()
@@ -207,6 +212,7 @@ class PlainServer(Cluster):
     def destroy(self) -> None:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+        RUNNING.discard(self)
 
 
 class DecanError(RuntimeError):
@@ -223,6 +229,7 @@ class DecanCluster(Cluster):
         self.units = units
         self.port = free_port(2)   # the second is for metrics
         self.config = config
+        RUNNING.add(self)
         try:
             self.up()
         except BaseException:
@@ -262,6 +269,7 @@ class DecanCluster(Cluster):
         self.stop()
         self.command("destroy", "--dir", str(self.directory), "--yes", check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
+        RUNNING.discard(self)
 
     def processes(self) -> dict[int, list[str]]:
         """Our processes of this cluster: pid -> command line."""

@@ -30,6 +30,9 @@ BEGIN
     RETURN NULL;
   ELSIF parent.placement = 'single' THEN
     RETURN format('table %s is not on every unit', k.confrelid::regclass);
+  ELSIF child.placement = 'single' AND pg_relation_size(k.conrelid) = 0
+        AND EXISTS (SELECT FROM pg_class c WHERE c.oid = k.conrelid AND c.relkind = 'r' AND NOT c.relispartition) THEN
+    RETURN NULL;  -- it waits to be distributed: compute nodes let no rows in until then
   ELSIF child.placement <> 'sharded' THEN
     RETURN format('table %s is sharded, so no single unit can check the reference', k.confrelid::regclass);
   ELSIF child.group_id IS DISTINCT FROM parent.group_id THEN
@@ -52,13 +55,23 @@ BEGIN
             WHERE c.contype = 'f' AND c.conparentid = 0 AND rel IN (c.conrelid, c.confrelid) ORDER BY c.conname LOOP
     IF k.problem IS NOT NULL THEN
       PERFORM decan.refuse(format('foreign key "%s" of table %s can not be kept: %s', k.conname, k.conrelid::regclass, k.problem),
-        'Foreign keys can refer to broadcast tables, and to tables of the same shard group when both sides contain the sharding key.');
+        'Foreign keys can refer to broadcast tables, and to tables of the same shard group when both sides contain the sharding key. '
+        'A table without rows may refer to a sharded one until it is distributed itself.');
     ELSIF rel_placement = 'sharded' AND k.conrelid = rel AND NOT k.convalidated THEN
       PERFORM decan.refuse(format('foreign key "%s" of table %s is not validated', k.conname, rel::regclass),
         format('Run ALTER TABLE %s VALIDATE CONSTRAINT %I first, or drop the constraint.', rel::regclass, k.conname));
     END IF;
   END LOOP;
 END $$;
+
+-- Foreign keys of other tables that refer to this one, to be taken off and put back where it is made again.
+CREATE OR REPLACE FUNCTION decan.incoming_foreign_keys(rel regclass) RETURNS TABLE (dropped text, added text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', k.conrelid::regclass, k.conname),
+         format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+    FROM pg_constraint k
+   WHERE k.contype = 'f' AND k.confrelid = rel AND k.conrelid <> rel AND k.conparentid = 0 ORDER BY k.conrelid, k.conname
+$$;
 
 -- What depends on the table and would be lost if it were made again: views, functions, columns of its row type.
 -- `why` tells what is wrong with them.

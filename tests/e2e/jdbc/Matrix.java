@@ -341,6 +341,25 @@ public class Matrix {
         }
     }
 
+    static void tools(Connection c) throws SQLException {
+        try (PreparedStatement p = c.prepareStatement("SELECT set_config(?, ?, false)")) {
+            p.setString(1, "app.tenant");
+            p.setString(2, "java");
+            try (ResultSet r = p.executeQuery()) { r.next(); same("java", r.getString("set_config")); }
+        }
+        try (Statement s = c.createStatement(); ResultSet r = s.executeQuery("SHOW search_path")) {
+            r.next();
+            same("\"$user\", public", r.getString(1));
+        }
+        for (int id = 1; id < 20; id++) {
+            try (PreparedStatement p = c.prepareStatement("SELECT current_setting('app.tenant') FROM j_customers WHERE id = ?")) {
+                p.setInt(1, id);
+                try (ResultSet r = p.executeQuery()) { r.next(); same("java", r.getString(1)); }
+            }
+        }
+        try (Statement s = c.createStatement(); ResultSet r = s.executeQuery("EXPLAIN SELECT * FROM j_customers WHERE id = 1")) { same(true, r.next()); }
+    }
+
     static void readOnly(Connection c) throws SQLException {
         c.setReadOnly(true);
         c.setAutoCommit(false);
@@ -385,6 +404,7 @@ public class Matrix {
         check("notification", Matrix::notification);
         check("callable", Matrix::callable);
         check("multiple results", Matrix::multiple);
+        check("tools", Matrix::tools);
         check("read only", Matrix::readOnly);
         check("large value", Matrix::large);
         check("drop", Matrix::drop);
