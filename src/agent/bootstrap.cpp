@@ -100,6 +100,11 @@ Result<std::string> common_verifier(const std::vector<UnitServer>& units, const 
   return connection->make_verifier(std::string(kOwnerRole), password);
 }
 
+// A supervisor that was killed leaves its last statement running in the unit.
+bool made_meanwhile(const Error& error) {
+  return error.sqlstate == "23505" || error.sqlstate == "42710" || error.sqlstate == "42P04";
+}
+
 Status make_owner(const UnitServer& unit, const std::string& verifier) {
   auto connection = SqlConnection::open(unit.dsn("postgres"));
   if (!connection) return fail(at_unit(unit, connection.error()));
@@ -107,8 +112,11 @@ Status make_owner(const UnitServer& unit, const std::string& verifier) {
   if (!existing) return fail(at_unit(unit, existing.error()));
   const std::string role = connection->quote_identifier(kOwnerRole);
   if (existing->empty()) {
-    const auto made = connection->run(fmt::format("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}",
-                                                  role, connection->quote_literal(verifier)));
+    const std::string secret = connection->quote_literal(verifier);
+    auto made =
+        connection->run(fmt::format("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}", role, secret));
+    if (!made && made_meanwhile(made.error()))
+      made = connection->run(fmt::format("ALTER ROLE {} PASSWORD {}", role, secret));
     if (!made) return fail(at_unit(unit, made.error()));
   }
   const auto there = connection->run("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1",
@@ -117,7 +125,7 @@ Status make_owner(const UnitServer& unit, const std::string& verifier) {
   if (there->empty()) {
     const auto made = connection->run(fmt::format("CREATE DATABASE {} OWNER {} TEMPLATE template1",
                                                   connection->quote_identifier(kOwnerDatabase), role));
-    if (!made) return fail(at_unit(unit, made.error()));
+    if (!made && !made_meanwhile(made.error())) return fail(at_unit(unit, made.error()));
   }
   return {};
 }

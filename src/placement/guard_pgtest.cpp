@@ -166,7 +166,8 @@ TEST_F(Guard, ForeignKeysThatNoUnitCanCheckAreRefused) {
   ASSERT_EQ(state(units().distribute(options)), "ok");
   for (const auto* sql :
        {"CREATE TABLE s(k int REFERENCES t) PARTITION BY LIST (k)",
-        "CREATE TABLE some(k int); INSERT INTO some VALUES (1); ALTER TABLE some ADD FOREIGN KEY (k) "
+        "CREATE TABLE full_one(k int); INSERT INTO full_one VALUES (1); ALTER TABLE full_one ADD FOREIGN KEY "
+        "(k) "
         "REFERENCES t "
         "NOT VALID",
         "ALTER TABLE t ADD FOREIGN KEY (k) REFERENCES lone",
