@@ -44,7 +44,8 @@ std::vector<std::string> words_in(std::string_view body, const std::unordered_se
 }  // namespace
 
 HiddenFinder::HiddenFinder(const std::vector<NamedRelation>& relations, const std::vector<Routine>& routines,
-                           const std::vector<Dependency>& dependencies, const std::vector<ObjectId>& seeds) {
+                           const std::vector<Dependency>& dependencies,
+                           const std::vector<Spelling>& spellings, const std::vector<ObjectId>& seeds) {
   if (std::ranges::none_of(relations, &NamedRelation::sharded) && seeds.empty()) return;
   std::unordered_set<std::string> names;
   for (const auto& relation : relations) {
@@ -54,6 +55,10 @@ HiddenFinder::HiddenFinder(const std::vector<NamedRelation>& relations, const st
   for (const auto& routine : routines) {
     known_routines_[routine.oid] = &routine;
     names.insert(lower(routine.name));
+  }
+  for (const auto& spelling : spellings) {
+    spellings_.emplace(spelling.routine, spelling.name);
+    names.insert(lower(spelling.name));
   }
   for (const auto& dependency : dependencies) users_[dependency.to].push_back(dependency.from);
   for (const auto& routine : routines) {
@@ -97,22 +102,29 @@ void HiddenFinder::mark(ObjectId user, std::string_view table) {
 }
 
 void HiddenFinder::reach(const Item& item) {
+  const auto known = item.id.is_routine ? known_relations_.end() : known_relations_.find(item.id.oid);
+  const bool only_writers = known != known_relations_.end() && known->second.runs_code;
   if (const auto users = users_.find(item.id); users != users_.end()) {
-    for (const ObjectId user : users->second) mark(user, item.table);
+    for (const ObjectId user : users->second) {
+      if (user.is_routine || !only_writers) mark(user, item.table);
+    }
   }
-  reach_by_name(item);
+  reach_by_name(item.name, item.table);
+  if (!item.id.is_routine) return;
+  const auto [first, last] = spellings_.equal_range(item.id.oid);
+  for (auto spelling = first; spelling != last; ++spelling) reach_by_name(spelling->second, item.table);
 }
 
-void HiddenFinder::reach_by_name(const Item& item) {
-  const std::string name = lower(item.name);
+void HiddenFinder::reach_by_name(std::string_view called, std::string_view table) {
+  const std::string name = lower(called);
   if (is_word(name)) {
     const auto found = mentions_.find(name);
     if (found == mentions_.end()) return;
-    for (const Routine* routine : found->second) mark({true, routine->oid}, item.table);
+    for (const Routine* routine : found->second) mark({true, routine->oid}, table);
     return;
   }
   for (const auto& [body, routine] : bodies_) {
-    if (body.find(name) != std::string::npos) mark({true, routine->oid}, item.table);
+    if (body.find(name) != std::string::npos) mark({true, routine->oid}, table);
   }
 }
 

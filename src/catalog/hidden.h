@@ -36,6 +36,15 @@ struct NamedRelation {
   Oid oid = 0;
   std::string_view name;
   bool sharded = false;
+  // A table whose own triggers, defaults and such may be hidden: readers are not concerned, but a routine
+  // that names it may write it.
+  bool runs_code = false;
+};
+
+// Another way to call a routine: an operator, a type whose use runs it.
+struct Spelling {
+  Oid routine = 0;
+  std::string_view name;
 };
 
 // For every view and routine that reads a sharded table, directly or through others, the name of one such
@@ -43,10 +52,11 @@ struct NamedRelation {
 // alarms. SQL that a routine puts together from data may read anything.
 class HiddenFinder {
  public:
-  // `relations`: sharded tables and views. All views into the arguments must outlive the finder.
-  // `seeds` count as sharded tables do: what uses them is found too.
+  // `relations`: sharded tables, views and tables that run code. All views into the arguments must outlive
+  // the finder. `seeds` count as sharded tables do: what uses them is found too.
   HiddenFinder(const std::vector<NamedRelation>& relations, const std::vector<Routine>& routines,
-               const std::vector<Dependency>& dependencies, const std::vector<ObjectId>& seeds = {});
+               const std::vector<Dependency>& dependencies, const std::vector<Spelling>& spellings,
+               const std::vector<ObjectId>& seeds = {});
   // Empty when it reads none.
   std::string_view relation(Oid oid) const;
   std::string_view routine(Oid oid) const;
@@ -60,13 +70,14 @@ class HiddenFinder {
   void reach_all();
   void reach(const Item& item);
   void mark(ObjectId user, std::string_view table);
-  void reach_by_name(const Item& item);
+  void reach_by_name(std::string_view called, std::string_view table);
   std::unordered_map<Oid, std::string_view> relations_, routines_;
   std::map<ObjectId, std::vector<ObjectId>> users_;
   std::unordered_map<Oid, NamedRelation> known_relations_;
   std::unordered_map<Oid, const Routine*> known_routines_;
   std::unordered_map<std::string, std::vector<const Routine*>> mentions_;  // routines by a word of their body
   std::vector<std::pair<std::string, const Routine*>> bodies_;  // lower case, for names that are not words
+  std::unordered_multimap<Oid, std::string_view> spellings_;
   std::vector<Item> pending_;
 };
 

@@ -18,7 +18,7 @@ TEST(HiddenFinder, FollowsNamesAndDependenciesToTheEnd) {
                                       {15, "public", "c_code", ""}};
   const std::vector<Dependency> dependencies{
       {{false, 2}, {false, 1}}, {{false, 3}, {true, 11}}, {{true, 15}, {false, 3}}};
-  const HiddenFinder finder(relations, routines, dependencies);
+  const HiddenFinder finder(relations, routines, dependencies, {});
   for (const Oid view : {2u, 3u}) EXPECT_EQ(finder.relation(view), "orders") << view;
   EXPECT_EQ(finder.relation(4), "");
   EXPECT_EQ(finder.relation(1), "");  // the table itself hides nothing
@@ -29,8 +29,8 @@ TEST(HiddenFinder, FollowsNamesAndDependenciesToTheEnd) {
 TEST(HiddenFinder, KeepsEqualOidsOfTablesAndRoutinesApart) {
   const std::vector<NamedRelation> relations{{5, "orders", true}, {7, "v", false}};
   const std::vector<Routine> routines{{5, "s", "unrelated", "select 1"}, {7, "s", "other", "select 2"}};
-  const HiddenFinder finder(relations, routines,
-                            {{{false, 7}, {true, 5}}});  // a view that calls function 5, not table 5
+  const HiddenFinder finder(relations, routines, {{{false, 7}, {true, 5}}},
+                            {});  // a view that calls function 5, not table 5
   EXPECT_EQ(finder.relation(7), "");
   EXPECT_EQ(finder.routine(7), "");
 }
@@ -40,7 +40,7 @@ TEST(HiddenFinder, FindsNamesThatAreNoWords) {
   const std::vector<Routine> routines{{10, "s", "f", "select * from \"Two Words\""},
                                       {11, "s", "g", "select * from \xc3\x9c"},
                                       {12, "s", "h", "two  words"}};
-  const HiddenFinder finder(relations, routines, {});
+  const HiddenFinder finder(relations, routines, {}, {});
   EXPECT_EQ(finder.routine(10), "Two Words");
   EXPECT_EQ(finder.routine(11), "\xc3\x9c");
   EXPECT_EQ(finder.routine(12), "");
@@ -51,17 +51,43 @@ TEST(HiddenFinder, DynamicSqlMayReadAnything) {
                                       {11, "s", "caller", "perform dynamic()"},
                                       {12, "s", "both", "execute 'select from orders' || n", true},
                                       {13, "s", "clean", "select 1"}};
-  const HiddenFinder finder({{1, "orders", true}, {2, "v", false}}, routines, {{{false, 2}, {true, 11}}});
+  const HiddenFinder finder({{1, "orders", true}, {2, "v", false}}, routines, {{{false, 2}, {true, 11}}}, {});
   EXPECT_EQ(finder.routine(10), kDynamicSql);
   EXPECT_EQ(finder.routine(11), kDynamicSql);
   EXPECT_EQ(finder.relation(2), kDynamicSql);
   EXPECT_EQ(finder.routine(12), "orders");  // what is known is told
   EXPECT_EQ(finder.routine(13), "");
-  EXPECT_EQ(HiddenFinder({{2, "v", false}}, routines, {}).routine(10), "");
+  EXPECT_EQ(HiddenFinder({{2, "v", false}}, routines, {}, {}).routine(10), "");
+}
+
+TEST(HiddenFinder, FollowsOperatorsAndTypesInBodies) {
+  const std::vector<Routine> routines{{10, "s", "counts", "select from orders"},
+                                      {11, "s", "by_operator", "return a === b"},
+                                      {12, "s", "by_type", "return a::Positive"},
+                                      {13, "s", "by_caller", "perform by_type(1)"},
+                                      {14, "s", "clean", "return a == b::positive_int"}};
+  const HiddenFinder finder({{1, "orders", true}}, routines, {}, {{10, "==="}, {10, "positive"}, {14, "~"}});
+  for (const Oid routine : {10u, 11u, 12u, 13u}) EXPECT_EQ(finder.routine(routine), "orders") << routine;
+  EXPECT_EQ(finder.routine(14), "");
+}
+
+TEST(HiddenFinder, TablesThatRunCodeConcernRoutinesOnly) {
+  const std::vector<NamedRelation> relations{
+      {1, "orders", true}, {2, "audited", false, true}, {3, "reader", false}, {4, "quiet", false, true}};
+  const std::vector<Routine> routines{{10, "s", "trigger_code", "update orders"},
+                                      {11, "s", "writer", "insert into audited"},
+                                      {12, "s", "atomic_writer", ""},
+                                      {13, "s", "clean", "insert into quiet select from reader"}};
+  const HiddenFinder finder(relations, routines,
+                            {{{false, 2}, {true, 10}}, {{false, 3}, {false, 2}}, {{true, 12}, {false, 2}}},
+                            {});
+  for (const Oid routine : {11u, 12u}) EXPECT_EQ(finder.routine(routine), "orders") << routine;
+  EXPECT_EQ(finder.relation(3), "");
+  EXPECT_EQ(finder.routine(13), "");
 }
 
 TEST(HiddenFinder, CostsNothingWithoutShardedTables) {
-  const HiddenFinder finder({{2, "v", false}}, {{10, "s", "f", "v"}}, {{{true, 10}, {false, 2}}});
+  const HiddenFinder finder({{2, "v", false}}, {{10, "s", "f", "v"}}, {{{true, 10}, {false, 2}}}, {});
   EXPECT_EQ(finder.relation(2), "");
   EXPECT_EQ(finder.routine(10), "");
 }

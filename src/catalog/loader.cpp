@@ -1,11 +1,11 @@
 #include "catalog/loader.h"
 
-#include <charconv>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 
 #include "catalog/hidden.h"
+#include "catalog/loader_fields.h"
 #include "catalog/unit_objects.h"
 
 namespace decan::catalog {
@@ -25,11 +25,12 @@ enum Query : size_t {
   kCalls,
   kSystemReaders,
   kWaiting,
+  kSpellings,
   kCode,
   kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 2, 1, 2, 3, 5};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 3, 1, 2, 5, 3, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -39,70 +40,6 @@ std::unexpected<Error> corrupted(std::string_view what) {
   return fail(sqlstate::kDataCorrupted,
               "the placement in schema decan is not consistent: " + std::string(what));
 }
-
-// The fields of one row. Reading a field that does not parse is remembered and told at the end.
-class Fields {
- public:
-  explicit Fields(const std::vector<std::optional<std::string>>& row) : row_(row) {}
-  bool is_null(size_t i) const { return !row_[i]; }
-  std::string_view text(size_t i) const { return row_[i] ? std::string_view(*row_[i]) : std::string_view(); }
-  bool flag(size_t i) const { return text(i) == "t"; }
-  template <class T>
-  T number(size_t i, T if_null = 0) {
-    return row_[i] ? parse<T>(*row_[i]) : if_null;
-  }
-  // "1 3 4"
-  template <class T>
-  std::vector<T> numbers(size_t i) {
-    std::vector<T> out;
-    std::string_view rest = text(i);
-    while (!rest.empty()) {
-      const size_t end = std::min(rest.find(' '), rest.size());
-      out.push_back(parse<T>(rest.substr(0, end)));
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-    return out;
-  }
-  // "6162,-,": hexadecimal values, each followed by a comma; '-' is NULL.
-  std::vector<std::optional<std::string>> values(size_t i) {
-    std::vector<std::optional<std::string>> out;
-    std::string_view rest = text(i);
-    while (!rest.empty()) {
-      const size_t end = std::min(rest.find(','), rest.size());
-      const std::string_view item = rest.substr(0, end);
-      if (item == "-") {
-        out.emplace_back(std::nullopt);
-      } else {
-        out.emplace_back(unhex(item));
-      }
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-    return out;
-  }
-  bool ok() const { return ok_; }
-
- private:
-  template <class T>
-  T parse(std::string_view digits) {
-    T value{};
-    const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    ok_ = ok_ && status == std::errc() && end == digits.data() + digits.size();
-    return value;
-  }
-  std::string unhex(std::string_view digits) {
-    std::string out;
-    for (size_t i = 0; i + 1 < digits.size(); i += 2) {
-      unsigned value = 0;
-      const auto [end, status] = std::from_chars(digits.data() + i, digits.data() + i + 2, value, 16);
-      ok_ = ok_ && status == std::errc() && end == digits.data() + i + 2;
-      out += static_cast<char>(value);
-    }
-    ok_ = ok_ && digits.size() % 2 == 0;
-    return out;
-  }
-  const std::vector<std::optional<std::string>>& row_;
-  bool ok_ = true;
-};
 
 // Of a sequence of names with numbers.
 uint64_t mixed(uint64_t hash, std::string_view name, uint64_t number) {
@@ -140,11 +77,10 @@ class Builder {
       }
     }
     Status (Builder::* const steps[])() = {
-        &Builder::database,     &Builder::groups,       &Builder::buckets,
-        &Builder::check_groups, &Builder::relations,    &Builder::triggers,
-        &Builder::columns,      &Builder::indexes,      &Builder::foreign_key_copies,
-        &Builder::routines,     &Builder::hidden,       &Builder::broadcast_views,
-        &Builder::waiting,      &Builder::session_code, &Builder::types};
+        &Builder::database,           &Builder::groups,   &Builder::buckets,      &Builder::check_groups,
+        &Builder::relations,          &Builder::triggers, &Builder::columns,      &Builder::indexes,
+        &Builder::foreign_key_copies, &Builder::routines, &Builder::spellings,    &Builder::hidden,
+        &Builder::broadcast_views,    &Builder::waiting,  &Builder::session_code, &Builder::types};
     for (const auto step : steps) {
       if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
     }
@@ -170,7 +106,10 @@ class Builder {
   Status indexes();
   Status foreign_key_copies();
   Status routines();
+  Status spellings();
   Status hidden();
+  void hidden_calls(const HiddenFinder& finder);
+  void hidden_spellings(const HiddenFinder& finder);
   bool names_single_table(const Routine& routine) const;
   Status broadcast_views();
   Status types();
@@ -184,7 +123,10 @@ class Builder {
   std::unordered_map<uint32_t, ShardGroup*> groups_;
   std::vector<Routine> routines_;
   std::vector<Dependency> dependencies_, triggers_;
+  std::vector<Dependency> calls_;  // by a table's own code and types
+  std::vector<Spelling> spellings_;
   std::unordered_set<Oid> immutable_;   // plain functions, neither aggregates nor procedures
+  std::unordered_set<Oid> pure_;        // of these: read no tables
   std::vector<ObjectId> session_code_;  // changes settings, takes advisory locks, makes temporary objects
 };
 
@@ -421,13 +363,38 @@ bool is_view(const Relation& relation) {
   return relation.kind == RelationKind::kView || relation.kind == RelationKind::kMaterializedView;
 }
 
+Status Builder::spellings() {
+  for (const auto& fields : table(kSpellings)) {
+    Fields row(fields);
+    const Oid routine = row.number<Oid>(4);
+    if (!row.ok()) return malformed("pg_operator");
+    // An attribute is spelled by the function's own name.
+    if (row.text(0) != "attribute") spellings_.push_back({routine, row.text(2)});
+  }
+  for (const auto& fields : table(kCalls)) {
+    Fields row(fields);
+    const Relation* relation = find(row.number<Oid>(0));
+    const Oid routine = row.number<Oid>(1);
+    if (!row.ok()) return malformed("pg_depend");
+    if (relation == nullptr || is_view(*relation)) continue;
+    calls_.push_back({{false, relation->oid}, {true, routine}});
+  }
+  return {};
+}
+
 Status Builder::hidden() {
+  std::unordered_set<Oid> calling;
+  for (const Dependency& call : calls_) calling.insert(call.from.oid);
   std::vector<NamedRelation> named;
   for (const auto& relation : relations_) {
     const bool sharded = relation->group != nullptr;
-    if (sharded || is_view(*relation)) named.push_back({relation->oid, relation->name, sharded});
+    const bool calls = !sharded && calling.contains(relation->oid);
+    if (sharded || calls || is_view(*relation))
+      named.push_back({relation->oid, relation->name, sharded, calls});
   }
-  const HiddenFinder finder(named, routines_, dependencies_);
+  std::vector<Dependency> uses = dependencies_;
+  uses.insert(uses.end(), calls_.begin(), calls_.end());
+  const HiddenFinder finder(named, routines_, uses, spellings_);
   for (const auto& relation : relations_) {
     if (is_view(*relation)) relation->hides_sharded = finder.relation(relation->oid);
   }
@@ -436,17 +403,61 @@ Status Builder::hidden() {
     if (!table_name.empty())
       out_->add_hidden_function({routine.schema, routine.name, std::string(table_name)});
     const bool pure = immutable_.contains(routine.oid) && table_name.empty() && !names_single_table(routine);
+    if (pure) pure_.insert(routine.oid);
     out_->add_routine(routine.schema, routine.name, pure);
   }
+  hidden_calls(finder);
+  hidden_spellings(finder);
+  return {};
+}
+
+void Builder::hidden_calls(const HiddenFinder& finder) {
   for (const auto& fields : table(kCalls)) {
     Fields row(fields);
     Relation* relation = find(row.number<Oid>(0));
-    const Oid routine = row.number<Oid>(1);
-    if (!row.ok()) return malformed("pg_depend");
-    if (relation != nullptr && relation->calls_hidden.empty())
-      relation->calls_hidden = finder.routine(routine);
+    const std::string_view table_name = finder.routine(row.number<Oid>(1));
+    if (relation == nullptr || table_name.empty()) continue;
+    if (relation->calls_hidden.empty()) relation->calls_hidden = table_name;
+    if (row.text(2) == "d") continue;
+    const bool assigned = row.text(2) == "a";
+    if (relation->casts_hidden.empty() || !assigned) relation->casts_in_writes_only = assigned;
+    relation->casts_hidden = table_name;
   }
-  return {};
+  // Rules of tables; and views through which a table is written.
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const Dependency& dependency : dependencies_) {
+      Relation* user = dependency.from.is_routine ? nullptr : find(dependency.from.oid);
+      const Relation* used = dependency.to.is_routine ? nullptr : find(dependency.to.oid);
+      if (user == nullptr || used == nullptr || !user->calls_hidden.empty()) continue;
+      if (!used->calls_hidden.empty()) {
+        user->calls_hidden = used->calls_hidden;
+      } else if (!is_view(*user)) {
+        user->calls_hidden = used->group != nullptr ? used->name : used->hides_sharded;
+      }
+      changed = changed || !user->calls_hidden.empty();
+    }
+  }
+}
+
+void Builder::hidden_spellings(const HiddenFinder& finder) {
+  using Kind = HiddenSpelling::Kind;
+  for (const auto& fields : table(kSpellings)) {
+    Fields row(fields);
+    const std::string_view table_name = finder.routine(row.number<Oid>(4));
+    if (table_name.empty()) continue;
+    const std::string_view kind = row.text(0);
+    if (kind == "any cast") {
+      out_->casts_hidden = table_name;
+      continue;
+    }
+    out_->add_hidden_spelling({kind == "operator" ? Kind::kOperator
+                               : kind == "type"   ? Kind::kType
+                               : kind == "cast"   ? Kind::kCast
+                                                  : Kind::kAttribute,
+                               std::string(row.text(1)), std::string(row.text(2)), row.number<Oid>(3),
+                               std::string(table_name)});
+  }
 }
 
 // Such a function is made on the home unit only (plan/ddl_objects.cpp).
@@ -454,6 +465,7 @@ bool Builder::names_single_table(const Routine& routine) const {
   if (routine.body.empty()) return false;
   for (const auto& relation : relations_) {
     if (relation->placement == Placement::kSingle && relation->kind != RelationKind::kIndex &&
+        relation->kind != RelationKind::kCompositeType &&
         routine.body.find(relation->name) != std::string_view::npos)
       return true;
   }
@@ -473,7 +485,7 @@ Status Builder::broadcast_views() {
   for (const Dependency& dependency : dependencies_) {
     if (dependency.from.is_routine) continue;
     if (dependency.to.is_routine) {
-      other.insert(dependency.from.oid);  // a function may read anything
+      if (!pure_.contains(dependency.to.oid)) other.insert(dependency.from.oid);  // it may read anything
       continue;
     }
     const Relation* read = find(dependency.to.oid);
@@ -532,7 +544,7 @@ Status Builder::session_code() {
   uses.insert(uses.end(), triggers_.begin(), triggers_.end());
   std::vector<Routine> routines = routines_;
   for (Routine& routine : routines) routine.builds_sql = false;  // judged by its text above
-  const HiddenFinder finder(named, routines, uses, session_code_);
+  const HiddenFinder finder(named, routines, uses, {}, session_code_);
   for (const auto& relation : relations_) relation->changes_session = !finder.relation(relation->oid).empty();
   for (const auto& routine : routines_) {
     if (finder.routine(routine.oid).empty()) continue;

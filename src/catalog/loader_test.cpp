@@ -12,7 +12,7 @@ using Row = std::vector<std::optional<std::string>>;
 // A database with one sharded table, as the home unit would answer.
 CatalogRows rows() {
   CatalogRows out;
-  out.results.resize(15);
+  out.results.resize(16);
   out.results[0] = {Row{"5", "app", "t", "7"}};
   out.results[1] = {Row{"1", "range", "23 25"}};
   out.results[2] = {
@@ -86,7 +86,7 @@ TEST(BuildSnapshot, SurvivesRowsThatAreNotOurs) {
         table.push_back(Row(random() % 14, std::to_string(random() % 100)));
         break;
       case 2:
-        changed.results.resize(random() % 14);
+        changed.results.resize(random() % 16);
         break;
       default:
         if (!table.empty()) {

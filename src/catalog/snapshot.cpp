@@ -52,6 +52,38 @@ const HiddenFunction* Snapshot::hidden_function(std::string_view schema, std::st
   return nullptr;
 }
 
+std::string_view Snapshot::hidden_operator(std::string_view name) const {
+  const auto [first, last] = hidden_spellings_.equal_range(name);
+  for (auto at = first; at != last; ++at) {
+    if (at->second.kind == HiddenSpelling::Kind::kOperator) return at->second.sharded_table;
+  }
+  return {};
+}
+
+std::string_view Snapshot::hidden_type(std::string_view schema, std::string_view name, bool literal) const {
+  const auto [first, last] = hidden_spellings_.equal_range(name);
+  for (auto at = first; at != last; ++at) {
+    const HiddenSpelling& spelling = at->second;
+    const bool runs = spelling.kind == HiddenSpelling::Kind::kType ||
+                      (spelling.kind == HiddenSpelling::Kind::kCast && !literal);
+    if (runs && (schema.empty() || spelling.schema == schema)) return spelling.sharded_table;
+  }
+  return {};
+}
+
+std::string_view Snapshot::hidden_type(Oid type) const {
+  const auto found = hidden_types_.find(type);
+  return found == hidden_types_.end() ? std::string_view() : found->second;
+}
+
+std::string_view Snapshot::hidden_attribute(std::string_view name) const {
+  const auto [first, last] = hidden_spellings_.equal_range(name);
+  for (auto at = first; at != last; ++at) {
+    if (at->second.kind == HiddenSpelling::Kind::kAttribute) return at->second.sharded_table;
+  }
+  return {};
+}
+
 namespace {
 
 template <class Schemas>
@@ -80,6 +112,12 @@ void Snapshot::add(std::unique_ptr<Relation> relation) {
 
 void Snapshot::add_hidden_function(HiddenFunction function) {
   hidden_functions_[function.name].push_back(std::move(function));
+}
+
+void Snapshot::add_hidden_spelling(HiddenSpelling spelling) {
+  if (spelling.kind == HiddenSpelling::Kind::kType) hidden_types_[spelling.type] = spelling.sharded_table;
+  std::string name = spelling.name;
+  hidden_spellings_.emplace(std::move(name), std::move(spelling));
 }
 
 void Snapshot::add_volatile_function(std::string schema, std::string name) {

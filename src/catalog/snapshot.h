@@ -93,9 +93,13 @@ struct Relation {
   // A view (or materialized view) that reads a sharded table, directly or through other views: its body would
   // see only one unit's rows. Empty when harmless, else the name of a sharded table it reads.
   std::string hides_sharded;
-  // A trigger, default, constraint or policy of it calls a function that hides a sharded table: that table,
-  // or kDynamicSql. Empty when there is none.
+  // A trigger, default, constraint, policy, index, rule or the domain of a column of it calls a function that
+  // hides a sharded table: that table, or kDynamicSql. Empty when there is none.
   std::string calls_hidden;
+  // An implicit or assignment cast of the type of its rows or a column does so, wherever such a value is
+  // used.
+  std::string casts_hidden;
+  bool casts_in_writes_only = false;  // assignment casts: only a statement that writes can run them
   // A view over single or broadcast tables: the unit that can answer it (home), or any when only broadcast.
   bool reads_only_broadcast = false;
 
@@ -133,6 +137,20 @@ struct HiddenFunction {
   std::string sharded_table;
 };
 
+// What calls a hidden function without its name.
+struct HiddenSpelling {
+  enum class Kind : uint8_t {
+    kOperator,
+    kType,       // its values are checked, made or cast by the function
+    kCast,       // only casts to the type run it, not its literals
+    kAttribute,  // row.f means f(row)
+  };
+  Kind kind = Kind::kOperator;
+  std::string schema, name;
+  Oid type = 0;  // kType
+  std::string sharded_table;
+};
+
 class Snapshot {
  public:
   uint64_t version = 0;  // grows by one with every reload that changed something; unique in the process
@@ -146,6 +164,7 @@ class Snapshot {
   std::vector<UserType> types;   // of the home unit
   uint64_t types_hash = 0;       // of their names and ids; 0 without any
   CustomSettings code_settings;  // that functions may set
+  std::string casts_hidden;  // an implicit or assignment cast between built-in types does: may be anywhere
 
   // `schema` empty: looks along `search_path` (already expanded: no "$user"; pg_catalog is searched first
   // unless listed). Returns nullptr for system relations and unknown names: they go to the home unit.
@@ -157,6 +176,13 @@ class Snapshot {
   const Relation* find_by_leaf(std::string_view leaf) const;
   // nullptr when no function of that name (in that schema, or in any when empty) hides a sharded table.
   const HiddenFunction* hidden_function(std::string_view schema, std::string_view name) const;
+  // The sharded table that an operator, a type or an attribute of this name leads to, in any schema where
+  // none is given; empty when harmless. `literal`: a string or NULL is converted, which runs no cast.
+  std::string_view hidden_operator(std::string_view name) const;
+  std::string_view hidden_type(std::string_view schema, std::string_view name, bool literal) const;
+  std::string_view hidden_type(Oid type) const;  // of a value that comes from outside
+  std::string_view hidden_attribute(std::string_view name) const;
+  bool has_hidden_spellings() const { return !hidden_spellings_.empty() || !casts_hidden.empty(); }
   // Marked volatile in pg_proc: user functions by name (any overload), for broadcast writes.
   bool is_volatile_function(std::string_view schema, std::string_view name) const;
   // Every function of that name (in that schema, or in any when empty) is immutable, no aggregate, and on all
@@ -170,6 +196,7 @@ class Snapshot {
 
   void add(std::unique_ptr<Relation> relation);
   void add_hidden_function(HiddenFunction function);
+  void add_hidden_spelling(HiddenSpelling spelling);
   void add_volatile_function(std::string schema, std::string name);
   void add_routine(std::string schema, std::string name, bool is_pure);
   void add_session_function(std::string schema, std::string name);
@@ -181,6 +208,8 @@ class Snapshot {
   std::unordered_map<Oid, const Relation*> by_oid_;
   std::unordered_map<std::string, const Relation*> by_leaf_prefix_;
   std::map<std::string, std::vector<HiddenFunction>, std::less<>> hidden_functions_;
+  std::multimap<std::string, HiddenSpelling, std::less<>> hidden_spellings_;
+  std::unordered_map<Oid, std::string> hidden_types_;
   Schemas volatile_functions_, session_functions_;
   std::map<std::string, std::vector<std::pair<std::string, bool>>, std::less<>> routines_;  // schema, pure
 };

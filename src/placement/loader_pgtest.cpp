@@ -134,6 +134,66 @@ TEST_F(Loader, FindsWhatReadsShardedTablesUnseen) {
     EXPECT_FALSE(everywhere(view)) << view;
 }
 
+TEST_F(Loader, FindsCallsThatDoNotNameTheirFunction) {
+  home().exec("CREATE TABLE orders(k int); CREATE TABLE r(k int)");
+  ASSERT_EQ(state(units().distribute(by("orders", {"k"}))), "ok");
+  ASSERT_EQ(state(units().reference("r")), "ok");
+  home().exec(
+      "CREATE FUNCTION f(int) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM orders WHERE k = "
+      "$1)';"
+      "CREATE FUNCTION f(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT f($1)';"
+      "CREATE FUNCTION g(int, int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 <> $2';"
+      "CREATE OPERATOR === (FUNCTION = f, LEFTARG = int, RIGHTARG = int);"
+      "CREATE OPERATOR =~= (FUNCTION = g, LEFTARG = int, RIGHTARG = int);"
+      "CREATE DOMAIN direct AS int CHECK (f(VALUE)); CREATE DOMAIN by_operator AS int CHECK (VALUE === 1);"
+      "CREATE DOMAIN nested AS direct; CREATE DOMAIN harmless AS int CHECK (VALUE =~= 1);"
+      "CREATE TYPE row_of AS (a nested); CREATE TYPE span AS RANGE (SUBTYPE = nested);"
+      "CREATE TYPE mood AS ENUM ('good'); CREATE FUNCTION to_mood(int) RETURNS mood LANGUAGE sql AS "
+      "'SELECT ''good''::mood FROM orders'; CREATE CAST (int AS mood) WITH FUNCTION to_mood(int);"
+      "CREATE FUNCTION of_mood(mood) RETURNS int LANGUAGE sql AS 'SELECT count(*)::int FROM orders';"
+      "CREATE TABLE t(a nested); CREATE TABLE u(k int CHECK (k === 1)); CREATE TABLE w(a mood, b harmless);"
+      "CREATE VIEW v AS SELECT 1 === 2; CREATE VIEW v2 AS SELECT 1::nested; CREATE VIEW vt AS SELECT * FROM "
+      "t;"
+      "CREATE VIEW b AS SELECT k =~= 1, k::harmless FROM r;"
+      "CREATE FUNCTION body1() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN 1 === 2; END';"
+      "CREATE FUNCTION body2() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1::nested; END';"
+      "CREATE FUNCTION body3() RETURNS void LANGUAGE sql AS 'INSERT INTO t VALUES (1)';"
+      "CREATE FUNCTION body4(nested) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+      "CREATE FUNCTION body5() RETURNS boolean BEGIN ATOMIC SELECT 1 === 2; END;"
+      "CREATE FUNCTION clean() RETURNS boolean LANGUAGE sql AS 'SELECT 1 =~= 2::harmless'");
+  auto snapshot = units().snapshot();
+  const auto type = [&](const char* name) { return snapshot->hidden_type("", name, false); };
+  EXPECT_EQ(snapshot->hidden_operator("==="), "orders");
+  EXPECT_EQ(snapshot->hidden_operator("=~="), "");
+  for (const auto* name : {"direct", "by_operator", "nested", "row_of", "span", "_nested", "t", "mood"})
+    EXPECT_EQ(type(name), "orders") << name;
+  for (const auto* name : {"harmless", "r", "int4"}) EXPECT_EQ(type(name), "") << name;
+  for (const auto* name : {"mood", "w"})
+    EXPECT_EQ(snapshot->hidden_type("", name, true), "");  // a literal is not cast
+  EXPECT_EQ(snapshot->hidden_type("", "nested", true), "orders");
+  EXPECT_EQ(snapshot->hidden_type("other", "nested", true), "");
+  const auto relation = [&](const char* name) { return snapshot->find_exact("public", name); };
+  for (const auto* name : {"t", "u", "vt"}) EXPECT_EQ(relation(name)->calls_hidden, "orders") << name;
+  for (const auto* name : {"w", "r"}) EXPECT_EQ(relation(name)->calls_hidden, "") << name;
+  for (const auto* name : {"v", "v2"}) EXPECT_EQ(relation(name)->hides_sharded, "orders") << name;
+  for (const auto* name : {"vt", "b"}) EXPECT_EQ(relation(name)->hides_sharded, "") << name;
+  EXPECT_TRUE(relation("b")->reads_only_broadcast);
+  for (const auto* name : {"body1", "body2", "body3", "body4", "body5"})
+    EXPECT_NE(snapshot->hidden_function("", name), nullptr) << name;
+  EXPECT_EQ(snapshot->hidden_function("", "clean"), nullptr);
+  for (const auto* name : {"t", "w"}) EXPECT_EQ(relation(name)->casts_hidden, "") << name;
+
+  home().exec("CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood) AS ASSIGNMENT");
+  snapshot = units().snapshot();
+  EXPECT_EQ(relation("w")->casts_hidden, "orders");
+  EXPECT_TRUE(relation("w")->casts_in_writes_only);
+  home().exec("DROP CAST (mood AS int); CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood) AS IMPLICIT");
+  snapshot = units().snapshot();
+  EXPECT_EQ(relation("w")->casts_hidden, "orders");
+  EXPECT_FALSE(relation("w")->casts_in_writes_only);
+  EXPECT_EQ(snapshot->casts_hidden, "");
+}
+
 TEST_F(Loader, TriggersAndRowSecurityKeepStatementsAtTheParent) {
   home().exec(
       "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TABLE a(k "

@@ -6,6 +6,7 @@
 #include "plan/ddl_planner.h"
 #include "plan/functions.h"
 #include "plan/query_planner.h"
+#include "plan/spellings.h"
 #include "plan/survey.h"
 #include "sql/lexer.h"
 
@@ -96,7 +97,8 @@ void DdlPlanner::create_as() {
   const Survey survey = survey_of(scope);
   const bool elsewhere =
       std::ranges::any_of(survey.units, [&](UnitId unit) { return unit != snapshot_.home; });
-  if (!survey.sharded.empty() || !survey.hidden_what.empty() || elsewhere)
+  const bool hidden = !survey.hidden_what.empty() || hidden_call(tree_, snapshot_);
+  if (!survey.sharded.empty() || hidden || elsewhere)
     return refuse(out_, "a table can not be created from a query that reads tables of other storage units",
                   "Create the table, then load it with COPY or INSERT.");
   spec_.creates_temp = is_temp(clause.child("rel"));
@@ -113,9 +115,9 @@ void DdlPlanner::create_view() {
     return refuse(out_, "this form of CREATE VIEW is not supported", "");
   const Scope scope(*input_.statement->query, *input_.context);
   const Survey survey = survey_of(scope);
-  const bool distributed =
-      !survey.sharded.empty() || !survey.broadcast.empty() || !survey.hidden_what.empty();
-  if (!survey.sharded.empty() || !survey.hidden_what.empty()) {
+  const bool hidden = !survey.hidden_what.empty() || hidden_call(tree_, snapshot_);
+  const bool distributed = !survey.sharded.empty() || !survey.broadcast.empty() || hidden;
+  if (!survey.sharded.empty() || hidden) {
     if (!survey.units.empty())
       return refuse(
           out_,
@@ -175,7 +177,8 @@ void DdlPlanner::create_function() {
   set_tag(tree_.flag("is_procedure") ? "CREATE PROCEDURE" : "CREATE FUNCTION");
   const auto is_single = [&](const std::string& name) {
     return std::ranges::any_of(snapshot_.relations(), [&](const auto& relation) {
-      return relation->name == name && where(relation.get()) == Where{false, snapshot_.home};
+      return relation->name == name && relation->kind != catalog::RelationKind::kCompositeType &&
+             where(relation.get()) == Where{false, snapshot_.home};
     });
   };
   bool single = false;

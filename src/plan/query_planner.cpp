@@ -4,6 +4,7 @@
 
 #include "catalog/type_oids.h"
 #include "plan/scatter_planner.h"
+#include "plan/spellings.h"
 #include "plan/spread.h"
 
 namespace decan::plan {
@@ -64,7 +65,23 @@ QueryPlanner::QueryPlanner(const QueryInput& input, const SourceText& source, co
       survey_(survey_of(scope_)),
       values_(source, input.parameter_types, scope_),
       facts_(scope_, values_),
-      proof_(input.tree) {}
+      proof_(input.tree) {
+  note_spellings();
+}
+
+// Hidden functions that the statement calls without their names.
+void QueryPlanner::note_spellings() {
+  if (!snapshot_.has_hidden_spellings() || !survey_.hidden_what.empty()) return;
+  if (auto found = hidden_call(input_.tree, snapshot_)) {
+    survey_.hidden_what = std::move(found.what), survey_.hidden_table = std::move(found.table);
+    return;
+  }
+  for (size_t i = 0; i < input_.parameter_types.size(); ++i) {
+    const auto table = snapshot_.hidden_type(input_.parameter_types[i]);
+    if (table.empty()) continue;
+    survey_.hidden_what = "the type of parameter $" + std::to_string(i + 1), survey_.hidden_table = table;
+  }
+}
 
 namespace {
 

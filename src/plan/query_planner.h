@@ -40,6 +40,7 @@ class QueryPlanner {
   void describe(Plan& out) const;
   void decide(Plan& out);
   std::optional<std::vector<Oid>> known_tables() const;
+  void note_spellings();
   bool refuse_hidden(Plan& out) const;
   bool refuse_waiting(Plan& out) const;
   void route_without_shards(Plan& out);

@@ -157,12 +157,50 @@ TEST(Refusal, ValuesOfOneServer) {
   });
 }
 
+TEST(Refusal, SpellingsOfOtherFunctionsAreNone) {
+  for (const std::string sql :
+       {"select 1 == 2", "select 5::other", "select '5'::mood", "select null::smallint", "select '5'::int8",
+        "select * from assigned", "select * from checked", "select s.orders from settings s",
+        "do $$ begin perform 1 == 2; perform count(*) from checked; end $$", "execute p(1 + 2)"}) {
+    const RunResult r = plan_and_run(sql);
+    EXPECT_EQ(r.sqlstate, "") << sql << " -> " << r.error;
+  }
+}
+
 TEST(Refusal, HiddenTables) {
   check({
       {"select * from all_orders", "view \"all_orders\""},
       {"select order_count()", "function order_count()"},
       {"select * from settings where v > public.order_count()", "function public.order_count()"},
       {"copy all_orders to stdout", "view \"all_orders\""},
+      {"select 1 === 2", "operator ==="},
+      {"select 1 operator(public.===) 2 from orders where customer_id = 1", "operator ==="},
+      {"select a === any (select v from settings) from settings", "operator ==="},
+      {"select a from settings order by a using ===", "operator ==="},
+      {"select 5::known_order", "a cast to type known_order"},
+      {"select '5'::public.known_order[]", "a cast to type known_order"},
+      {"select known_order('5')", "a cast to type known_order"},
+      {"select known_order '5' from orders", "a cast to type known_order"},
+      {"select * from jsonb_to_record('{}') r(a known_order)", "a cast to type known_order"},
+      {"explain select 5::known_order", "a cast to type known_order"},
+      {"declare c cursor for select 5::known_order", "a cast to type known_order"},
+      {"copy (select 5::known_order) to stdout", "a cast to type known_order"},
+      {"create temp table x as select 5::known_order", "reads tables of other storage units"},
+      {"select v::mood from settings", "a cast to type mood"},
+      {"select v::smallint from settings", "a cast to type int2"},
+      {"select s.order_count from settings s", "function order_count()"},
+      {"select (s).order_count from settings s", "function order_count()"},
+      {"insert into checked values (1)", "constraint or policy of \"checked\""},
+      {"update checked set v = 1", "constraint or policy of \"checked\""},
+      {"copy checked from stdin", "constraint or policy of \"checked\""},
+      {"select * from moods", "a cast of values of \"moods\""},
+      {"insert into settings select * from assigned", "a cast of values of \"assigned\""},
+      {"call touch_all(5 === 6)", "operator ==="},
+      {"execute p(order_count())", "function order_count()"},
+      {"do $$ begin perform 1 === 2; end $$", "operator ==="},
+      {"do $$ begin perform 'order_count()'; end $$", "function order_count()"},
+      {"do $$ declare a known_order; begin end $$", "a cast to type known_order"},
+      {"do $$ begin insert into checked values (1); end $$", "constraint or policy of \"checked\""},
       {"do $$ begin delete from orders; end $$", "DO block"},
       {"do $$ begin execute 'select 1 from orders'; end $$", "DO block"},
       {"do $$ begin update countries set label = 'x'; end $$", "DO block"},

@@ -22,6 +22,7 @@ class Surveyor {
   explicit Surveyor(const Scope& scope) : scope_(scope), snapshot_(*scope.context().catalog) {}
 
   Survey run() {
+    writes_ = std::ranges::any_of(scope_.sources(), &Source::is_write_target);
     for (const Source& source : scope_.sources()) visit_source(source);
     for (const Level& level : scope_.levels()) {
       visit_level(level);
@@ -57,6 +58,12 @@ class Surveyor {
     if (relation == nullptr) {
       out_.units.insert(snapshot_.home);
       if (source != nullptr) out_.single_name = source->ref->name;
+      return;
+    }
+    const bool in_writes_only = relation->casts_in_writes_only && !writes_;
+    if (source != nullptr && !relation->casts_hidden.empty() && !in_writes_only) {
+      out_.hidden_what = "a cast of values of \"" + relation->name + "\"";
+      out_.hidden_table = relation->casts_hidden;
       return;
     }
     const bool calls = source != nullptr && (source->is_write_target || relation->has_row_security);
@@ -213,6 +220,7 @@ class Surveyor {
   const Scope& scope_;
   const catalog::Snapshot& snapshot_;
   Survey out_;
+  bool writes_ = false;
 };
 
 }  // namespace

@@ -139,6 +139,17 @@ inline catalog::SnapshotPtr shop() {
   plain_view.kind = catalog::RelationKind::kView;
   plain_view.reads_only_broadcast = true;
   builder.snapshot().add_hidden_function({"public", "order_count", "orders"});
+  using Kind = catalog::HiddenSpelling::Kind;
+  builder.snapshot().add_hidden_spelling({Kind::kOperator, "public", "===", 0, "orders"});
+  builder.snapshot().add_hidden_spelling({Kind::kType, "public", "known_order", 30'000, "orders"});
+  builder.snapshot().add_hidden_spelling({Kind::kCast, "public", "mood", 30'001, "orders"});
+  builder.snapshot().add_hidden_spelling({Kind::kCast, "pg_catalog", "int2", type::kInt2, "orders"});
+  builder.snapshot().add_hidden_spelling({Kind::kAttribute, "public", "order_count", 0, "orders"});
+  auto& checked = builder.single("checked", 0);
+  checked.calls_hidden = "orders";
+  builder.single("moods", 0).casts_hidden = "orders";
+  auto& assigned = builder.single("assigned", 0);
+  assigned.casts_hidden = "orders", assigned.casts_in_writes_only = true;
   builder.snapshot().add_volatile_function("public", "touch");
   builder.snapshot().add_session_function("public", "tenant");
   return builder.finish();

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "plan/query_planner.h"
+#include "plan/spellings.h"
 #include "sql/lexer.h"
 
 namespace decan::plan {
@@ -130,6 +131,8 @@ void plan_set(const UtilityInput& input, Plan& out) {
 
 // --- SQL-level prepared statements ---
 
+}  // namespace
+
 std::string identifier_value(std::string_view token) {
   if (token.size() >= 2 && token.front() == '"') {
     std::string out;
@@ -141,6 +144,8 @@ std::string identifier_value(std::string_view token) {
   }
   return lower(token);
 }
+
+namespace {
 
 void plan_prepare(const UtilityInput& input, Plan& out) {
   out.action = Action::kPrepare;
@@ -199,6 +204,8 @@ void plan_execute(const UtilityInput& input, Plan& out) {
     spec.arguments.push_back(value.value_or(ValueRef{}));
   }
   out.detail = std::move(spec);
+  if (const auto call = hidden_call(input.statement->tree, *input.context->catalog))
+    refuse_hidden(out, call.what, call.table);
 }
 
 // --- cursors ---
@@ -283,6 +290,8 @@ void plan_do(const UtilityInput& input, Plan& out) {
                     "a DO block that puts SQL together would see one unit's rows only, should it read a "
                     "sharded table",
                     "Send its statements one by one.");
+    if (const auto call = hidden_call_in_code(code, *input.context->catalog))
+      return refuse_hidden(out, call.what, call.table);
   }
 }
 
@@ -299,7 +308,9 @@ void plan_call(const UtilityInput& input, Plan& out) {
   const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
   const auto* hidden =
       names.empty() ? nullptr : input.context->catalog->hidden_function(schema, names.back());
-  if (hidden != nullptr) refuse_hidden(out, "procedure " + names.back() + "()", hidden->sharded_table);
+  if (hidden != nullptr) return refuse_hidden(out, "procedure " + names.back() + "()", hidden->sharded_table);
+  if (const auto call = hidden_call(input.statement->tree, *input.context->catalog))
+    refuse_hidden(out, call.what, call.table);
 }
 
 bool plan_session_statement(const UtilityInput& input, const std::string& kind, Plan& out) {

@@ -33,6 +33,8 @@ bool plan_special_select(const UtilityInput& input, Plan& out);
 // DDL and everything else that is not a query.
 void plan_ddl(const UtilityInput& input, Plan& out);
 
+// The name that an identifier's token stands for, quoted or folded.
+std::string identifier_value(std::string_view token);
 // Names of sharded tables that a piece of code (a function body, a DO block) mentions; empty when none.
 // Broadcast tables count when the code writes at all.
 std::string table_in_code(std::string_view code, const catalog::Snapshot& snapshot);

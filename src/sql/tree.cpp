@@ -28,22 +28,27 @@ const Message* unwrap(const Message* message) {
   return field == nullptr ? nullptr : &message->GetReflection()->GetMessage(*message, field);
 }
 
+template <class Visit>
+void for_each_child(const Message& message, const Visit& visit) {
+  const auto* reflection = message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (!field->is_repeated()) {
+      visit(&reflection->GetMessage(message, field));
+      continue;
+    }
+    for (int i = 0; i < reflection->FieldSize(message, field); ++i)
+      visit(&reflection->GetRepeatedMessage(message, field, i));
+  }
+}
+
 void collect(const Message* raw, std::string_view kind, std::vector<Tree>& out) {
   const Message* message = unwrap(raw);
   if (message == nullptr) return;
   if (message->GetDescriptor()->name() == kind) out.emplace_back(message);
-  const auto* reflection = message->GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection->ListFields(*message, &fields);
-  for (const FieldDescriptor* field : fields) {
-    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    if (!field->is_repeated()) {
-      collect(&reflection->GetMessage(*message, field), kind, out);
-      continue;
-    }
-    for (int i = 0; i < reflection->FieldSize(*message, field); ++i)
-      collect(&reflection->GetRepeatedMessage(*message, field, i), kind, out);
-  }
+  for_each_child(*message, [&](const Message* child) { collect(child, kind, out); });
 }
 
 }  // namespace
@@ -114,6 +119,12 @@ std::vector<Tree> Tree::list(std::string_view field) const {
   const auto* reflection = message_->GetReflection();
   for (int i = 0; i < reflection->FieldSize(*message_, found); ++i)
     out.emplace_back(&reflection->GetRepeatedMessage(*message_, found, i));
+  return out;
+}
+
+std::vector<Tree> Tree::children() const {
+  std::vector<Tree> out;
+  if (message_ != nullptr) for_each_child(*message_, [&](const Message* child) { out.emplace_back(child); });
   return out;
 }
 

@@ -30,6 +30,7 @@ class Tree {
   bool flag(std::string_view field) const;
   Tree child(std::string_view field) const;
   std::vector<Tree> list(std::string_view field) const;
+  std::vector<Tree> children() const;  // of all fields, in order
   // Values of a list of String nodes.
   std::vector<std::string> strings(std::string_view field) const;
   // Text of a constant: String, Integer, Float, Boolean, or A_Const of these.
