@@ -1,5 +1,6 @@
 #include "catalog/loader.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -189,7 +190,8 @@ Status Builder::check_groups() {
     const std::string name = "group " + std::to_string(group->id.value);
     if (group->buckets.empty()) return corrupted(name + " has no buckets");
     for (const Bucket& bucket : group->buckets) {
-      if (bucket.unit.value >= out_->unit_count) return corrupted(name + " names an unknown storage unit");
+      if (!std::ranges::binary_search(out_->units, bucket.unit))
+        return corrupted(name + " names an unknown storage unit");
       const bool bounds =
           bucket.lower.size() == group->key_types.size() && bucket.upper.size() == group->key_types.size();
       switch (group->algorithm) {
@@ -257,7 +259,7 @@ Result<std::unique_ptr<Relation>> Builder::relation(Fields& row) {
   } else if (made->placement == Placement::kBroadcast) {
     made->has_row_security = row.flag(8);
   }
-  if (made->unit.value >= out_->unit_count)
+  if (!std::ranges::binary_search(out_->units, made->unit))
     return corrupted("table " + made->name + " lives on an unknown storage unit");
   if (!row.ok()) return malformed("pg_class");
   return made;
@@ -566,11 +568,11 @@ Status Builder::types() {
 }  // namespace
 
 Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database,
-                                   size_t units, UnitId home) {
+                                   std::vector<UnitId> units, UnitId home) {
   auto out = std::make_shared<Snapshot>();
   out->version = version;
   out->database = std::move(database);
-  out->unit_count = static_cast<uint32_t>(units);
+  out->units = std::move(units);
   out->home = home;
   return Builder(rows, std::move(out)).build();
 }

@@ -24,9 +24,9 @@ struct CatalogRows {
 // installed there.
 std::string snapshot_query();
 
-// `units`: how many the metadata store knows. XX000 when the rows are not those of snapshot_query(); XX001
-// when the bucket map contradicts itself or names unknown units.
+// `units`: those that the metadata store knows, in ascending order. XX000 when the rows are not those of
+// snapshot_query(); XX001 when the bucket map contradicts itself or names unknown units.
 Result<SnapshotPtr> build_snapshot(const CatalogRows& rows, uint64_t version, std::string database,
-                                   size_t units, UnitId home);
+                                   std::vector<UnitId> units, UnitId home);
 
 }  // namespace decan::catalog

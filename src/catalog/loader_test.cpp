@@ -26,12 +26,12 @@ CatalogRows rows() {
 }
 
 std::string state(const CatalogRows& given) {
-  const auto made = build_snapshot(given, 1, "app", 2, UnitId{0});
+  const auto made = build_snapshot(given, 1, "app", {UnitId{0}, UnitId{1}}, UnitId{0});
   return made ? "ok" : made.error().sqlstate;
 }
 
 TEST(BuildSnapshot, ReadsAWholeCatalog) {
-  const auto made = build_snapshot(rows(), 3, "app", 2, UnitId{0});
+  const auto made = build_snapshot(rows(), 3, "app", {UnitId{0}, UnitId{1}}, UnitId{0});
   ASSERT_TRUE(made) << made.error().message;
   const Snapshot& snapshot = **made;
   EXPECT_EQ(snapshot.version, 3u);

@@ -156,7 +156,7 @@ class Snapshot {
   uint64_t version = 0;  // grows by one with every reload that changed something; unique in the process
   int64_t epoch = 0;     // decan.map.epoch of this database: placement's own version, checked by units
   std::string database;
-  uint32_t unit_count = 0;
+  std::vector<UnitId> units;  // in ascending order
   UnitId home;
   Oid database_oid = 0;
   bool database_c_ordered = false;  // the database's default collation orders as memcmp on UTF-8

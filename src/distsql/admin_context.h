@@ -46,20 +46,27 @@ class AdminContext {
   virtual std::string database() const = 0;
   virtual std::vector<std::string> search_path() const = 0;  // expanded
   virtual bool may_administer() const = 0;                   // superuser of the logical database
+  virtual bool in_block() const = 0;                         // the client has a transaction open
   // As the client's transaction sees it.
   virtual catalog::SnapshotPtr catalog() const = 0;
-  // Of every logical database.
-  virtual async::Task<Result<std::vector<catalog::SnapshotPtr>>> all_catalogs() = 0;
   virtual placement::UnitRunner& runner() = 0;
 
   // --- metadata ---
   // Runs `work` on the blocking pool.
   virtual async::Task<Status> with_store(std::function<Status(meta::Store&)> work) = 0;
-  // Logs in to a unit that is to be registered, or changed from `before`, as its service user; checks that it
-  // can be a unit (version, rights, max_prepared_transactions, wal_level, and that it still is the same
-  // server when `before` is set) and installs what Decan keeps there. Errors tell the operator what to change
-  // on the server.
-  virtual async::Task<Status> prepare_unit(meta::UnitRecord unit, std::optional<meta::UnitRecord> before) = 0;
+  // Looks at the server of a unit that is to be registered, or was changed from `before`, as its service
+  // user: whether it can be a unit (version, rights, settings) and, with `before`, still is the same one.
+  // Gives the record with what was learned of the server. Errors tell the operator what to change there.
+  virtual async::Task<Result<meta::UnitRecord>> check_unit(meta::UnitRecord unit,
+                                                           std::optional<meta::UnitRecord> before) = 0;
+  // Makes a checked server a unit that has what all units have, and stores its record. On an error nothing of
+  // it is known. Gives notices.
+  virtual async::Task<Result<std::vector<std::string>>> add_unit(meta::UnitRecord unit) = 0;
+  // Takes a unit out, if `may_leave` says so for the catalogs of all databases as of that moment: first its
+  // record, then what Decan has made there. Gives notices.
+  using MayLeave = std::function<Status(const std::vector<catalog::SnapshotPtr>&)>;
+  virtual async::Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit,
+                                                                    MayLeave may_leave) = 0;
   // The topology in the metadata store was changed.
   virtual async::Task<Status> units_changed() = 0;
   // Pool settings of units that say nothing themselves, by property name (maxPoolSize, …).

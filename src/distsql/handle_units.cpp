@@ -74,15 +74,25 @@ std::unexpected<Error> no_unit(const std::string& name) {
               "SHOW STORAGE UNITS lists them.");
 }
 
-// Stores units that were prepared, each under the next free ordinal.
-Status save_new(meta::Store& store, std::vector<UnitRecord>& units) {
-  for (UnitRecord& unit : units) {
-    const auto ordinal = meta::next_ordinal(store);
-    if (!ordinal) return fail(ordinal.error());
-    unit.ordinal = *ordinal;
-    if (auto saved = meta::save_unit(store, unit, true); !saved) return saved;
-  }
-  return {};
+// Every logical database has its own name on every unit.
+Status check_database_name(const AdminContext& context, const UnitRecord& unit) {
+  if (unit.database.empty() || unit.database == context.database()) return {};
+  return fail(sqlstate::kInvalidParameterValue,
+              "storage unit \"" + unit.name + "\" names database \"" + unit.database + "\", but \"" +
+                  context.database() + "\" is called so on every unit",
+              {},
+              "Connect to the logical database \"" + unit.database +
+                  "\", or rename that server's database: ALTER DATABASE … RENAME TO ….");
+}
+
+Status check_no_block(const AdminContext& context, std::string_view statement) {
+  if (!context.in_block()) return {};
+  return fail(sqlstate::kActiveTransaction,
+              std::string(statement) + " cannot run inside a transaction block");
+}
+
+std::string can_not_leave(const std::string& name) {
+  return "storage unit \"" + name + "\" can not be unregistered";
 }
 
 // What still lives on a unit, in words; empty when nothing does.
@@ -112,6 +122,8 @@ std::string contents(const catalog::Snapshot& snapshot, UnitId unit, const Unreg
 Task<Result<AdminResult>> handle(AdminContext& context, RegisterUnits node) {
   if (auto allowed = check_administrator(context, "register a storage unit"); !allowed)
     co_return fail(allowed.error());
+  if (auto outside = check_no_block(context, "REGISTER STORAGE UNIT"); !outside)
+    co_return fail(outside.error());
   if (auto valid = check_distinct(node.units); !valid) co_return fail(valid.error());
   if (auto valid = check_privileges(node.check_privileges); !valid) co_return fail(valid.error());
   auto known = co_await units_of(context);
@@ -127,19 +139,26 @@ Task<Result<AdminResult>> handle(AdminContext& context, RegisterUnits node) {
     }
     auto record = to_record(std::move(definition), {});
     if (!record) co_return fail(record.error());
+    if (auto valid = check_database_name(context, *record); !valid) co_return fail(valid.error());
     units.push_back(std::move(*record));
   }
-  // The number is needed before the unit is prepared: the server keeps it.
-  uint32_t next = known->empty() ? 0 : known->back().ordinal + 1;
   for (UnitRecord& unit : units) {
-    unit.ordinal = next++;
-    if (auto prepared = co_await context.prepare_unit(unit, std::nullopt); !prepared)
-      co_return fail(prepared.error());
+    auto checked = co_await context.check_unit(unit, std::nullopt);
+    if (!checked) co_return fail(checked.error());
+    unit = std::move(*checked);
   }
-  if (units.empty()) co_return result;
-  const auto save = [&units](meta::Store& store) { return save_new(store, units); };
-  if (auto saved = co_await context.with_store(save); !saved) co_return fail(saved.error());
-  if (auto changed = co_await context.units_changed(); !changed) co_return fail(changed.error());
+  std::string before;
+  for (UnitRecord& unit : units) {
+    auto added = co_await context.add_unit(unit);
+    if (!added) {
+      Error error = added.error();
+      if (!before.empty())
+        error.detail += (error.detail.empty() ? "" : "\n") + ("Registered:" + before + ".");
+      co_return fail(std::move(error));
+    }
+    before += " " + unit.name;
+    std::ranges::move(*added, std::back_inserter(result.notices));
+  }
   co_return result;
 }
 
@@ -161,9 +180,10 @@ Task<Result<AdminResult>> handle(AdminContext& context, AlterUnits node) {
     }
     auto record = to_record(std::move(definition), *before);
     if (!record) co_return fail(record.error());
-    if (auto prepared = co_await context.prepare_unit(*record, *before); !prepared)
-      co_return fail(prepared.error());
-    units.push_back(std::move(*record));
+    if (auto valid = check_database_name(context, *record); !valid) co_return fail(valid.error());
+    auto checked = co_await context.check_unit(std::move(*record), *before);
+    if (!checked) co_return fail(checked.error());
+    units.push_back(std::move(*checked));
   }
   const auto save = [&units](meta::Store& store) -> Status {
     for (const UnitRecord& unit : units) {
@@ -179,12 +199,12 @@ Task<Result<AdminResult>> handle(AdminContext& context, AlterUnits node) {
 Task<Result<AdminResult>> handle(AdminContext& context, UnregisterUnits node) {
   if (auto allowed = check_administrator(context, "unregister a storage unit"); !allowed)
     co_return fail(allowed.error());
+  if (auto outside = check_no_block(context, "UNREGISTER STORAGE UNIT"); !outside)
+    co_return fail(outside.error());
   auto known = co_await units_of(context);
   if (!known) co_return fail(known.error());
-  auto catalogs = co_await context.all_catalogs();
-  if (!catalogs) co_return fail(catalogs.error());
   AdminResult result;
-  std::vector<std::string> names;
+  std::vector<UnitRecord> leaving;
   for (const std::string& name : node.names) {
     const UnitRecord* unit = find(*known, name);
     if (unit == nullptr) {
@@ -192,29 +212,27 @@ Task<Result<AdminResult>> handle(AdminContext& context, UnregisterUnits node) {
       result.notices.push_back("storage unit \"" + name + "\" does not exist, skipping");
       continue;
     }
-    const std::string message = "storage unit \"" + name + "\" can not be unregistered";
     if (unit->ordinal == context.runner().home().value)
-      co_return fail(sqlstate::kObjectNotInPrerequisiteState, message,
+      co_return fail(sqlstate::kObjectNotInPrerequisiteState, can_not_leave(name),
                      "It is the home unit, which answers the catalogs.");
     if (unit->embedded)
-      co_return fail(sqlstate::kObjectNotInPrerequisiteState, message, "It is run by decan itself.",
-                     "Use decan down or decan destroy.");
-    for (const catalog::SnapshotPtr& snapshot : *catalogs) {
-      if (std::string held = contents(*snapshot, UnitId{unit->ordinal}, node); !held.empty())
-        co_return fail(sqlstate::kObjectNotInPrerequisiteState, message, std::move(held),
-                       "Move or drop what it holds first.");
-    }
-    names.push_back(name);
+      co_return fail(sqlstate::kObjectNotInPrerequisiteState, can_not_leave(name),
+                     "It is run by decan itself.", "Use decan down or decan destroy.");
+    leaving.push_back(*unit);
   }
-  const auto remove = [&names](meta::Store& store) -> Status {
-    for (const std::string& name : names) {
-      if (auto removed = meta::remove_unit(store, name); !removed) return removed;
-    }
-    return {};
-  };
-  if (names.empty()) co_return result;
-  if (auto removed = co_await context.with_store(remove); !removed) co_return fail(removed.error());
-  if (auto changed = co_await context.units_changed(); !changed) co_return fail(changed.error());
+  for (const UnitRecord& unit : leaving) {
+    const auto may_leave = [&](const std::vector<catalog::SnapshotPtr>& catalogs) -> Status {
+      for (const catalog::SnapshotPtr& snapshot : catalogs) {
+        if (std::string held = contents(*snapshot, UnitId{unit.ordinal}, node); !held.empty())
+          return fail(sqlstate::kObjectNotInPrerequisiteState, can_not_leave(unit.name), std::move(held),
+                      "Move or drop what it holds first.");
+      }
+      return {};
+    };
+    auto removed = co_await context.remove_unit(unit, may_leave);
+    if (!removed) co_return fail(removed.error());
+    std::ranges::move(*removed, std::back_inserter(result.notices));
+  }
   co_return result;
 }
 

@@ -140,13 +140,12 @@ TEST_F(Handlers, UnitsAreShownWithTheirDefaults) {
 
 TEST_F(Handlers, RegisteringPreparesStoresAndAnnouncesUnits) {
   good(
-      "REGISTER STORAGE UNIT ds_2 (HOST='h', DB='d', USER='u', PASSWORD='p', "
+      "REGISTER STORAGE UNIT ds_2 (HOST='h', DB='db', USER='u', PASSWORD='p', "
       "PROPERTIES('maximumPoolSize'=7,'colour'='red','tls'='true')), "
-      "ds_3 (URL='jdbc:postgresql://i:6/e', USER='u')");
-  EXPECT_THAT(context_.prepared, ElementsAre("ds_2 2", "ds_3 3"));
-  EXPECT_EQ(context_.unit_changes, 1);
+      "ds_3 (URL='jdbc:postgresql://i:6/db', USER='u')");
+  EXPECT_THAT(context_.prepared, ElementsAre("ds_2", "ds_3"));
   EXPECT_EQ(text_of(good("SHOW STORAGE UNITS LIKE '%2'")),
-            "ds_2|PostgreSQL|h|5432|d||600000||7|||{\"colour\":\"red\",\"tls\":\"true\"}");
+            "ds_2|PostgreSQL|h|5432|db||600000||7|||{\"colour\":\"red\",\"tls\":\"true\"}");
   const auto units = meta::load_units(context_.store).value();
   EXPECT_EQ(units[3].ordinal, 3u);
   EXPECT_EQ(units[2].service_password, "p");
@@ -158,6 +157,7 @@ TEST_F(Handlers, RegisteringRefusesWhatCanNotBe) {
   bad("REGISTER STORAGE UNIT \"a b\" (HOST=h, USER=u)", "42602");
   bad("REGISTER STORAGE UNIT a (HOST=h, USER=u, PROPERTIES('tls'='maybe'))", "22023");
   bad("REGISTER STORAGE UNIT a (HOST=h, USER=u), CHECK_PRIVILEGES=FLY", "22023");
+  EXPECT_THAT(bad("REGISTER STORAGE UNIT a (HOST=h, DB=other, USER=u)", "22023").hint, HasSubstr("rename"));
   EXPECT_THAT(context_.prepared, IsEmpty());
   EXPECT_THAT(good("REGISTER STORAGE UNIT IF NOT EXISTS ds_0 (HOST=h, USER=u)").notices,
               ElementsAre(HasSubstr("skipping")));
@@ -170,7 +170,7 @@ TEST_F(Handlers, RegisteringRefusesWhatCanNotBe) {
 
 TEST_F(Handlers, AlteringKeepsTheOrdinalAndTheData) {
   good("ALTER STORAGE UNIT ds_1 (HOST='new', PORT=7, USER='x', PASSWORD='y')");
-  EXPECT_THAT(context_.prepared, ElementsAre("ds_1 1 again"));
+  EXPECT_THAT(context_.prepared, ElementsAre("ds_1 again"));
   EXPECT_EQ(meta::load_units(context_.store)->at(1).host, "new");
   bad("ALTER STORAGE UNIT ds_0 (HOST='new', USER='x')", "55000");
   bad("ALTER STORAGE UNIT ds_9 (HOST='new', USER='x')", "42704");

@@ -70,14 +70,25 @@ class TestContext : public AdminContext {
   std::vector<std::string> search_path() const override { return path; }
   bool may_administer() const override { return administrator; }
   catalog::SnapshotPtr catalog() const override { return snapshot; }
-  async::Task<Result<std::vector<catalog::SnapshotPtr>>> all_catalogs() override {
-    co_return std::vector<catalog::SnapshotPtr>{snapshot};
-  }
+  bool in_block() const override { return false; }
   placement::UnitRunner& runner() override { return runner_; }
   async::Task<Status> with_store(std::function<Status(meta::Store&)> work) override { co_return work(store); }
-  async::Task<Status> prepare_unit(meta::UnitRecord unit, std::optional<meta::UnitRecord> before) override {
-    prepared.push_back(unit.name + " " + std::to_string(unit.ordinal) + (before ? " again" : ""));
-    co_return prepare_answer;
+  async::Task<Result<meta::UnitRecord>> check_unit(meta::UnitRecord unit,
+                                                   std::optional<meta::UnitRecord> before) override {
+    prepared.push_back(unit.name + (before ? " again" : ""));
+    if (!prepare_answer) co_return fail(prepare_answer.error());
+    co_return unit;
+  }
+  async::Task<Result<std::vector<std::string>>> add_unit(meta::UnitRecord unit) override {
+    unit.ordinal = *meta::claim_ordinal(store);
+    if (auto saved = meta::save_unit(store, unit, true); !saved) co_return fail(saved.error());
+    co_return std::vector<std::string>{};
+  }
+  async::Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit,
+                                                            MayLeave may_leave) override {
+    if (auto may = may_leave({snapshot}); !may) co_return fail(may.error());
+    if (auto removed = meta::remove_unit(store, unit.name); !removed) co_return fail(removed.error());
+    co_return std::vector<std::string>{"left"};
   }
   async::Task<Status> units_changed() override {
     ++unit_changes;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 namespace decan::meta {
@@ -13,6 +14,7 @@ using nlohmann::json;
 constexpr std::string_view kUnitPrefix = "units/";
 constexpr std::string_view kHomeKey = "cluster/home";
 constexpr std::string_view kSecretKey = "cluster/secret";
+constexpr std::string_view kNextOrdinalKey = "cluster/next_ordinal";
 
 std::string unit_key(std::string_view name) {
   return fmt::format("{}{}", kUnitPrefix, name);
@@ -36,6 +38,7 @@ std::string to_json(const UnitRecord& unit) {
               {"database", unit.database},
               {"tls", unit.tls},
               {"ordinal", unit.ordinal},
+              {"system_identifier", unit.system_identifier},
               {"properties", std::move(properties)},
               {"embedded", unit.embedded},
               {"data_directory", unit.data_directory}}
@@ -57,6 +60,7 @@ Result<UnitRecord> unit_from_json(std::string_view text) {
     unit.service_user = value.at("service_user").get<std::string>();
     unit.service_password = value.at("service_password").get<std::string>();
     unit.database = value.value("database", "");
+    unit.system_identifier = value.value("system_identifier", "");
     unit.tls = value.value("tls", false);
     unit.embedded = value.value("embedded", false);
     unit.data_directory = value.value("data_directory", "");
@@ -106,10 +110,26 @@ Status remove_unit(Store& store, std::string_view name) {
   return fail(sqlstate::kUndefinedObject, fmt::format("storage unit \"{}\" does not exist", name));
 }
 
-Result<uint32_t> next_ordinal(Store& store) {
-  const auto units = load_units(store);
-  if (!units) return fail(units.error());
-  return units->empty() ? 0 : units->back().ordinal + 1;
+Result<uint32_t> claim_ordinal(Store& store) {
+  while (true) {
+    const auto units = load_units(store);
+    if (!units) return fail(units.error());
+    const auto stored = store.get(kNextOrdinalKey);
+    if (!stored) return fail(stored.error());
+    uint32_t next = units->empty() ? 0 : units->back().ordinal + 1;
+    if (*stored) {
+      uint32_t kept = 0;
+      const std::string& text = (*stored)->value;
+      std::from_chars(text.data(), text.data() + text.size(), kept);
+      next = std::max(next, kept);
+    }
+    const auto revision =
+        store.commit({Operation{.key = std::string(kNextOrdinalKey),
+                                .value = std::to_string(next + 1),
+                                .expected_revision = *stored ? (*stored)->mod_revision : 0}});
+    if (!revision) return fail(revision.error());
+    if (*revision) return next;
+  }
 }
 
 Result<std::string> cluster_secret(Store& store, const std::string& fresh) {

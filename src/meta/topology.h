@@ -1,5 +1,5 @@
 // What the metadata store says about the cluster's servers. Keys: units/<name> (JSON), cluster/home,
-// cluster/id, cluster/secret, variables/<name>.
+// cluster/id, cluster/secret, cluster/next_ordinal, variables/<name>.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ struct UnitRecord {
   std::string service_password;
   std::string database;  // database of REGISTER STORAGE UNIT; empty: the logical database's own name
   bool tls = false;
-  uint32_t ordinal = 0;  // order of registration: UnitId within snapshots
+  uint32_t ordinal = 0;  // order of registration: UnitId within snapshots; never given to another server
+  std::string system_identifier;  // of the server (pg_control_system()); empty: not known
   std::vector<std::pair<std::string, std::string>> properties;  // maxPoolSize, …
   bool embedded = false;       // created by `decan up`: the supervisor runs it
   std::string data_directory;  // embedded only
@@ -29,7 +30,8 @@ struct UnitRecord {
 Result<std::vector<UnitRecord>> load_units(Store& store);                     // by ordinal
 Status save_unit(Store& store, const UnitRecord& unit, bool must_not_exist);  // 42710 when it exists
 Status remove_unit(Store& store, std::string_view name);                      // 42704 when absent
-Result<uint32_t> next_ordinal(Store& store);                                  // for a unit to be registered
+// For a unit to be registered: one that no unit ever had.
+Result<uint32_t> claim_ordinal(Store& store);
 // 55000 when no home unit is set yet.
 Result<std::string> home_unit(Store& store);
 Status set_home_unit(Store& store, std::string_view name);

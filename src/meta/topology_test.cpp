@@ -47,8 +47,8 @@ TEST_F(Topology, a_unit_comes_back_as_it_was_saved) {
 }
 
 TEST_F(Topology, units_come_in_order_of_registration_not_of_name) {
-  ASSERT_TRUE(save_unit(*store_, unit("b", next_ordinal(*store_).value()), true));
-  ASSERT_TRUE(save_unit(*store_, unit("a", next_ordinal(*store_).value()), true));
+  ASSERT_TRUE(save_unit(*store_, unit("b", claim_ordinal(*store_).value()), true));
+  ASSERT_TRUE(save_unit(*store_, unit("a", claim_ordinal(*store_).value()), true));
   const auto units = load_units(*store_).value();
   ASSERT_EQ(units.size(), 2u);
   EXPECT_EQ(units[0].name, "b");

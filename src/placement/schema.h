@@ -11,4 +11,7 @@ namespace decan::placement {
 // runs apart. `key`: what the unit checks proofs with (auth/proof.h).
 std::string schema_sql(const auth::ProofKey& key);
 
+// Takes all of it away again, as a superuser. Nothing happens where it is not installed.
+std::string remove_schema_sql();
+
 }  // namespace decan::placement

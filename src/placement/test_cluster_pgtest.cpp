@@ -110,7 +110,9 @@ catalog::SnapshotPtr TestCluster::snapshot(UnitId home) {
   catalog::CatalogRows rows;
   for (auto& result : connections_[home.value]->exec_all(catalog::snapshot_query()))
     rows.results.push_back(std::move(result.rows));
-  auto made = catalog::build_snapshot(rows, 1, database_, servers_.size(), home);
+  std::vector<UnitId> all;
+  for (uint32_t i = 0; i < servers_.size(); ++i) all.push_back(UnitId{i});
+  auto made = catalog::build_snapshot(rows, 1, database_, std::move(all), home);
   if (!made) throw std::runtime_error(made.error().message);
   return *made;
 }

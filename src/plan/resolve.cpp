@@ -478,7 +478,7 @@ Result<std::vector<UnitTarget>> resolve_units(const Plan& plan, const Values& va
   }
   if (routing.group != nullptr) return targets_of(*routing.group, every_bucket());
   std::vector<UnitTarget> out;
-  for (uint32_t i = 0; i < plan.snapshot->unit_count; ++i) out.push_back({UnitId{i}, std::nullopt, {}});
+  for (const UnitId unit : plan.snapshot->units) out.push_back({unit, std::nullopt, {}});
   return out;
 }
 

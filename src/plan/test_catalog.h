@@ -26,7 +26,7 @@ class CatalogBuilder {
     snapshot_->version = 1;
     snapshot_->epoch = 17;
     snapshot_->database = "shop";
-    snapshot_->unit_count = 2;
+    snapshot_->units = {UnitId{0}, UnitId{1}};
     snapshot_->home = UnitId{0};
     snapshot_->database_oid = 5;
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "backend/copy_between.h"
 #include "session/outcome.h"
 #include "session/session.h"
 
@@ -514,51 +515,8 @@ Task<Result<uint64_t>> Session::copy_between(UnitId from, std::string copy_out, 
   if (!sink) co_return fail(sink.error());
   if (auto ready = co_await run_on(**sink, {}, false); !ready) co_return fail(ready.error());
   (*sink)->may_have_written = true;
-  backend::UnitConnection& reader = *(*source)->connection;
-  backend::UnitConnection& writer = *(*sink)->connection;
-  reader.writer().query(copy_out);
-  writer.writer().query(copy_in);
-  if (auto sent = co_await reader.flush(); !sent) co_return fail(sent.error());
-  if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
-  std::optional<Error> error;
-  uint64_t rows = 0;
-  for (bool ready = false; !ready;) {
-    auto frame = co_await reader.next_frame();
-    if (!frame) co_return fail(frame.error());
-    if (frame->type == 'd' || frame->type == 'c') {
-      if (frame->type == 'd') writer.writer().copy_data(frame->body);
-      if (writer.out().size() >= kFlushUnitAt) {
-        if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
-      }
-    } else if (frame->type == 'E') {
-      const auto fields = wire::decode_error(frame->body);
-      error = fields ? wire::to_error(*fields) : fields.error();
-    }
-    ready = frame->type == 'Z';
-    if (ready) reader.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
-    reader.consume_frame(*frame);
-  }
-  if (error)
-    writer.writer().copy_fail("the source failed");
-  else
-    writer.writer().copy_done();
-  if (auto sent = co_await writer.flush(); !sent) co_return fail(sent.error());
-  for (bool ready = false; !ready;) {
-    auto frame = co_await writer.next_frame();
-    if (!frame) co_return fail(frame.error());
-    if (frame->type == 'E' && !error) {
-      const auto fields = wire::decode_error(frame->body);
-      error = fields ? wire::to_error(*fields) : fields.error();
-    } else if (frame->type == 'C') {
-      const std::string_view tag = wire::decode_command_complete(frame->body).value_or("");
-      rows = std::strtoull(std::string(tag.substr(tag.rfind(' ') + 1)).c_str(), nullptr, 10);
-    }
-    ready = frame->type == 'Z';
-    if (ready) writer.set_tx_status(wire::decode_ready_for_query(frame->body).value_or('E'));
-    writer.consume_frame(*frame);
-  }
-  if (error) co_return fail(std::move(*error));
-  co_return rows;
+  co_return co_await backend::copy_between(*(*source)->connection, std::move(copy_out), *(*sink)->connection,
+                                           std::move(copy_in));
 }
 
 }  // namespace decan::session

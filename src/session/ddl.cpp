@@ -105,6 +105,9 @@ Task<Status> Session::ddl(Call& call) {
   if (targets.size() > 1) {
     if (auto allowed = check_isolation(); !allowed) co_return allowed;
   }
+  if (spec.changes_catalog || !spec.tag_object.empty()) {
+    if (auto held = co_await hold_units(); !held) co_return held;
+  }
   for (const UnitId unit : targets) {
     auto participant = co_await join(unit, true);
     if (!participant) co_return fail(participant.error());
@@ -125,6 +128,13 @@ Task<Status> Session::ddl(Call& call) {
   if (auto changed = co_await catalog_changed(); !changed) co_return changed;
   if (call.plan->tag == "CREATE TABLE") co_return co_await apply_waiting_rules(before);
   co_return Status{};
+}
+
+// No unit comes or goes until the transaction ends.
+Task<Status> Session::hold_units() {
+  auto participant = co_await join(node_.home(), true);
+  if (!participant) co_return fail(participant.error());
+  co_return co_await run_on(**participant, "SELECT decan.hold_units()", false);
 }
 
 // Temporary relations live on the home unit's connection, which the session keeps while it has any.

@@ -137,7 +137,7 @@ Task<Result<catalog::SnapshotPtr>> Catalogs::load(backend::UnitConnection* conne
     for (size_t k = 1; k + 1 < results->size(); ++k) rows.results.push_back(std::move((*results)[k].rows));
     if (!block || results->front().rows == results->back().rows) break;
   }
-  co_return catalog::build_snapshot(rows, version, connection->identity().database, node_.units()->size(),
+  co_return catalog::build_snapshot(rows, version, connection->identity().database, node_.unit_ids(),
                                     node_.home());
 }
 
@@ -199,6 +199,15 @@ Status Node::reload_units() {
     loop->loop.post([context = loop.get(), shared] { context->pool.update_units(shared); });
   }
   return {};
+}
+
+std::vector<UnitId> Node::unit_ids() const {
+  std::vector<UnitId> all;
+  const auto units = this->units();
+  for (uint32_t i = 0; i < units->size(); ++i) {
+    if ((*units)[i]) all.push_back(UnitId{i});
+  }
+  return all;
 }
 
 void Node::run_blocking(std::function<void()> work) {

@@ -128,6 +128,7 @@ struct Node {
     config_.store(std::make_shared<const Config>(std::move(config)));
   }
   backend::UnitsPtr units() const { return units_.load(); }
+  std::vector<UnitId> unit_ids() const;  // in ascending order
   // Reads the units from the metadata store and hands them to all loops. Error: the store can not be read.
   Status reload_units();
   UnitId home() const { return home_.load(); }
@@ -155,6 +156,7 @@ struct Node {
   std::atomic<int64_t> slow_statement_us{0};
   std::atomic<size_t> prepared_statements{0};
   std::atomic<int64_t> login_slots{0};
+  std::atomic<bool> changing_units{false};  // a session registers or unregisters units
   std::unique_ptr<NotifyHub> notifications;
   // DistSQL variables (SET DIST VARIABLE) that this node honours; under `variables_mutex`.
   mutable std::mutex variables_mutex;

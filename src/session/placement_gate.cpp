@@ -30,13 +30,39 @@ async::Task<T> on_loop(LoopContext* here, LoopContext* there, std::function<T()>
 
 }  // namespace
 
-bool may_touch(const plan::Plan& plan, Oid table) {
+namespace {
+
+// Makes something, or writes rows, on every unit there is.
+bool runs_on_all_units(const plan::Plan& plan) {
+  switch (plan.action) {
+    case plan::Action::kScatterWrite:
+      return plan.broadcast_write;
+    case plan::Action::kCopyIn:
+      return plan.routing.to == plan::RouteTo::kAllUnits && plan.routing.group == nullptr;
+    case plan::Action::kAdmin:
+    case plan::Action::kDistSql:
+      return true;
+    case plan::Action::kDdl:
+    case plan::Action::kDdlConcurrent: {
+      const auto* spec = std::get_if<plan::DdlSpec>(&plan.detail);
+      return spec != nullptr && !spec->creates_temp &&
+             (spec->changes_catalog || spec->writes_rows || !spec->tag_object.empty());
+    }
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool may_touch(const plan::Plan& plan, const PlacementGate::Change& change) {
+  if (change.units) return runs_on_all_units(plan);
   switch (plan.action) {
     case plan::Action::kRoute:
     case plan::Action::kScatter:
     case plan::Action::kScatterWrite:
     case plan::Action::kInsertRows:
-      return !plan.tables || std::ranges::binary_search(*plan.tables, table);
+      return !plan.tables || std::ranges::binary_search(*plan.tables, change.table);
     case plan::Action::kCopyIn:
     case plan::Action::kCopyOut:
     case plan::Action::kDdl:
@@ -55,7 +81,7 @@ void PlacementGate::open(const void* owner) {
 
 bool PlacementGate::stops(const std::string& database, const plan::Plan& plan, const void* session) const {
   return std::ranges::any_of(changes_, [&](const Change& change) {
-    return change.owner != session && change.database == database && may_touch(plan, change.table);
+    return change.owner != session && change.is_for(database) && may_touch(plan, change);
   });
 }
 
@@ -122,13 +148,13 @@ Task<Status> Session::plan_again(Call& call) {
 // As seen by a change that has the table's lock. Idle sessions with a batch that is not sent yet are told
 // when they send it.
 bool Session::is_on_its_way_to(const PlacementGate::Change& change, bool& known) {
-  if (change.owner == this || !txn_ || identity_.database != change.database) return false;
-  if (running_ != nullptr && may_touch(*running_, change.table)) {
-    known = running_->tables.has_value();
+  if (change.owner == this || !txn_ || !change.is_for(identity_.database)) return false;
+  if (running_ != nullptr && may_touch(*running_, change)) {
+    known = running_->tables.has_value() && !change.units;
     return true;
   }
   for (const auto& [name, portal] : portals_) {
-    if (!portal.open_on || !may_touch(*portal.statement->plan, change.table)) continue;
+    if (!portal.open_on || !may_touch(*portal.statement->plan, change)) continue;
     const txn::Participant* participant = txn_->find(*portal.open_on);
     const bool open =
         participant != nullptr && (participant->unsynced || !participant->connection->expected().empty());
@@ -137,7 +163,7 @@ bool Session::is_on_its_way_to(const PlacementGate::Change& change, bool& known)
       if (!participant->connection->out().empty()) batch_stale_ = true;
       continue;
     }
-    known = portal.statement->plan->tables.has_value();
+    known = portal.statement->plan->tables.has_value() && !change.units;
     return true;
   }
   return false;
@@ -161,8 +187,7 @@ bool Session::yield_to(const PlacementGate::Change& change, const std::unordered
   return true;
 }
 
-Task<Status> Session::shut_out(Oid table) {
-  const PlacementGate::Change change{identity_.database, table, this};
+Task<void> Session::close_gate(PlacementGate::Change change) {
   gate_closed_ = true;
   for (const auto& loop : node_.loops) {
     co_await on_loop<bool>(&loop_, loop.get(), [gate = &loop->gate, change] {
@@ -170,6 +195,30 @@ Task<Status> Session::shut_out(Oid table) {
       return true;
     });
   }
+}
+
+// How many sessions may still come to what is changed.
+Task<size_t> Session::on_their_way(PlacementGate::Change change, std::unordered_set<uint32_t> blocked,
+                                   bool insist) {
+  size_t left = 0;
+  for (const auto& loop : node_.loops) {
+    const auto count = [node = &node_, there = loop.get(), change, blocked, insist] {
+      size_t found = 0;
+      for (const SessionEntryPtr& entry : node->registry.all()) {
+        if (entry->loop == there && entry->session != nullptr &&
+            entry->session->yield_to(change, blocked, insist))
+          ++found;
+      }
+      return found;
+    };
+    left += co_await on_loop<size_t>(&loop_, loop.get(), count);
+  }
+  co_return left;
+}
+
+Task<Status> Session::shut_out(Oid table) {
+  const PlacementGate::Change change{identity_.database, table, this};
+  co_await close_gate(change);
   const auto give_up = async::Clock::now() + kChangeWaits;
   for (int round = 0;; ++round) {
     auto waiting = co_await run(
@@ -181,19 +230,7 @@ Task<Status> Session::shut_out(Oid table) {
     std::unordered_set<uint32_t> blocked;
     for (const auto& row : waiting->rows)
       blocked.insert(static_cast<uint32_t>(std::stoul(row[0].value_or("0"))));
-    size_t left = 0;
-    for (const auto& loop : node_.loops) {
-      const auto count = [node = &node_, there = loop.get(), change, blocked, insist = round % 20 == 19] {
-        size_t on_their_way = 0;
-        for (const SessionEntryPtr& entry : node->registry.all()) {
-          if (entry->loop == there && entry->session != nullptr &&
-              entry->session->yield_to(change, blocked, insist))
-            ++on_their_way;
-        }
-        return on_their_way;
-      };
-      left += co_await on_loop<size_t>(&loop_, loop.get(), count);
-    }
+    const size_t left = co_await on_their_way(change, std::move(blocked), round % 20 == 19);
     if (left == 0) co_return Status{};
     if (async::Clock::now() >= give_up) {
       co_return fail(sqlstate::kLockNotAvailable,
@@ -203,6 +240,22 @@ Task<Status> Session::shut_out(Oid table) {
     }
     co_await async::sleep_for(loop_.loop, kLookEvery);
   }
+}
+
+Task<Status> Session::shut_out_all_units() {
+  const PlacementGate::Change change{{}, 0, this, true};
+  co_await close_gate(change);
+  const auto give_up = async::Clock::now() + kChangeWaits;
+  while (const size_t left = co_await on_their_way(change, {}, false)) {
+    if (async::Clock::now() >= give_up) {
+      co_return fail(sqlstate::kLockNotAvailable,
+                     "statements of other sessions still run on all storage units",
+                     std::to_string(left) + " statements that change tables or write to broadcast tables.",
+                     "Try again when they are done.");
+    }
+    co_await async::sleep_for(loop_.loop, kLookEvery);
+  }
+  co_return Status{};
 }
 
 // A snapshot from before a change would find none of the rows that the change has made again.

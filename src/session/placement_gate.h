@@ -17,9 +17,6 @@
 
 namespace decan::session {
 
-// True unless it is known that a run of the plan touches other tables only. `table`: OID on the home unit.
-bool may_touch(const plan::Plan& plan, Oid table);
-
 // The changes under way, as the sessions of one loop see them. On that loop only.
 class PlacementGate {
  public:
@@ -27,6 +24,9 @@ class PlacementGate {
     std::string database;
     Oid table = 0;
     const void* owner = nullptr;  // the session that makes it, which passes
+    // The set of units changes: concerns what runs on all of them as such, of every database.
+    bool units = false;
+    bool is_for(const std::string& other) const { return units || database == other; }
   };
   bool is_open() const { return changes_.empty(); }
   void close(Change change) { changes_.push_back(std::move(change)); }
@@ -39,5 +39,9 @@ class PlacementGate {
   std::vector<Change> changes_;
   std::list<async::Event*> waiting_;
 };
+
+// True unless it is known that a run of the plan has nothing to do with the change. A table's OID is that on
+// the home unit.
+bool may_touch(const plan::Plan& plan, const PlacementGate::Change& change);
 
 }  // namespace decan::session

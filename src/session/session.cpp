@@ -512,12 +512,7 @@ void Session::logical_names(wire::ErrorFields& fields) const {
 }
 
 std::vector<UnitId> Session::units() const {
-  std::vector<UnitId> all;
-  const auto units = node_.units();
-  for (uint32_t i = 0; i < units->size(); ++i) {
-    if ((*units)[i]) all.push_back(UnitId{i});
-  }
-  return all;
+  return node_.unit_ids();
 }
 
 }  // namespace decan::session

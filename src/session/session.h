@@ -159,6 +159,11 @@ class Session final : public placement::UnitRunner {
   bool is_on_its_way_to(const PlacementGate::Change& change, bool& known);
   bool yield_to(const PlacementGate::Change& change, const std::unordered_set<uint32_t>& blocked,
                 bool insist);
+  Task<void> close_gate(PlacementGate::Change change);
+  Task<size_t> on_their_way(PlacementGate::Change change, std::unordered_set<uint32_t> blocked, bool insist);
+  // The set of units is to be changed: what runs on all of them as such waits until the gate is opened, and
+  // has come to its end when this returns. Error: 55P03.
+  Task<Status> shut_out_all_units();
   void open_gate();
   Status check_block_epoch(const plan::Plan& plan);
   Task<bool> plan_is_stale(UnitId unit);
@@ -234,6 +239,7 @@ class Session final : public placement::UnitRunner {
 
   // --- ddl.cpp ---
   Task<Status> ddl(Call& call);
+  Task<Status> hold_units();
   Task<Status> ddl_concurrent(Call& call);
   Task<Status> admin(Call& call);
   Task<Status> distsql(std::string_view sql, bool with_description);

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "distsql/distsql.h"
 #include "distsql/handlers.h"
-#include "placement/schema.h"
 #include "session/outcome.h"
 
 namespace decan::session {
@@ -55,6 +54,14 @@ Task<Result<distsql::AdminResult>> Session::run_distsql(std::string_view sql) {
   auto facts = co_await admin_facts();
   if (!facts) co_return fail(facts.error());
   if (distsql::needs_transaction(*statement)) {
+    static const plan::Plan kChange = [] {
+      plan::Plan made;
+      made.action = plan::Action::kDistSql;
+      return made;
+    }();
+    while (loop_.gate.stops(identity_.database, kChange, this)) {
+      if (auto passed = co_await wait_at_gate(kChange); !passed) co_return fail(passed.error());
+    }
     if (auto opened = co_await begin_implicit(); !opened) co_return fail(opened.error());
     if (auto allowed = check_isolation(); !allowed) co_return fail(allowed.error());
   }
@@ -106,28 +113,6 @@ Task<Status> Session::apply_waiting_rules(catalog::SnapshotPtr before) {
 
 // --- SessionAdmin ---
 
-Task<Result<std::vector<catalog::SnapshotPtr>>> SessionAdmin::all_catalogs() {
-  Node& node = session_.node_;
-  auto connection = co_await session_.loop_.pool.acquire(node.home(), node.service_identity("postgres"));
-  if (!connection) co_return fail(connection.error());
-  auto names = co_await (*connection)
-                   ->query(
-                       "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate "
-                       "AND datname <> 'postgres'");
-  session_.loop_.pool.release(std::move(*connection));
-  if (!names) co_return fail(names.error());
-  std::vector<catalog::SnapshotPtr> all;
-  for (const auto& row : names->front().rows) {
-    auto snapshot = co_await node.catalogs.current(session_.loop_, *row[0]);
-    if (!snapshot &&
-        (snapshot.error().sqlstate == sqlstate::kUndefinedTable || snapshot.error().sqlstate == "3F000"))
-      continue;
-    if (!snapshot) co_return fail(snapshot.error());
-    all.push_back(*snapshot);
-  }
-  co_return all;
-}
-
 Task<Status> SessionAdmin::with_store(std::function<Status(meta::Store&)> work) {
   auto result = std::make_shared<Status>();
   auto done = std::make_shared<async::Event>(session_.loop_.loop);
@@ -139,92 +124,6 @@ Task<Status> SessionAdmin::with_store(std::function<Status(meta::Store&)> work) 
       });
   co_await done->wait(async::kNoDeadline);
   co_return *result;
-}
-
-// A role that a client logs in as must exist on the unit with the verifier it has on the home unit.
-Task<Status> SessionAdmin::copy_roles(backend::UnitConnection* unit) {
-  Node& node = session_.node_;
-  auto home = co_await session_.loop_.pool.acquire(node.home(), node.service_identity("postgres"));
-  if (!home) co_return fail(home.error());
-  auto roles = co_await (*home)->query(
-      "SELECT rolname, pg_catalog.format('CREATE ROLE %I %s %s %s %s %s CONNECTION LIMIT %s%s', rolname, "
-      "CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE "
-      "'NOCREATEROLE' END, "
-      "CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END, CASE WHEN rolinherit THEN 'INHERIT' ELSE "
-      "'NOINHERIT' END, "
-      "CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END, rolconnlimit, "
-      "CASE WHEN rolpassword IS NULL THEN '' ELSE ' PASSWORD ' || pg_catalog.quote_literal(rolpassword) END) "
-      "FROM pg_catalog.pg_authid WHERE rolname !~ '^pg_' AND NOT rolsuper");
-  session_.loop_.pool.release(std::move(*home));
-  if (!roles) co_return fail(roles.error());
-  auto present = co_await unit->query("SELECT rolname FROM pg_catalog.pg_roles");
-  if (!present) co_return fail(present.error());
-  for (const auto& row : roles->front().rows) {
-    const bool known =
-        std::ranges::any_of(present->front().rows, [&](const auto& other) { return other[0] == row[0]; });
-    if (known) continue;
-    if (auto made = co_await unit->query(*row[1]); !made) co_return fail(made.error());
-  }
-  co_return Status{};
-}
-
-Task<Status> SessionAdmin::prepare_unit(meta::UnitRecord unit, std::optional<meta::UnitRecord> before) {
-  (void)before;  // the same checks hold for a changed unit
-  const std::string database = unit.database.empty() ? session_.identity_.database : unit.database;
-  backend::Identity service;
-  service.role = unit.service_user;
-  service.database = database;
-  const auto deadline = async::Clock::now() + std::chrono::seconds(10);
-  auto opened = co_await backend::UnitConnection::open(session_.loop_.loop, unit, UnitId{unit.ordinal},
-                                                       service, deadline);
-  if (!opened && opened.error().sqlstate == sqlstate::kInvalidCatalogName) {
-    backend::Identity maintenance = service;
-    maintenance.database = "postgres";
-    auto first = co_await backend::UnitConnection::open(session_.loop_.loop, unit, UnitId{unit.ordinal},
-                                                        maintenance, deadline);
-    if (!first) co_return fail(first.error());
-    if (auto copied = co_await copy_roles(first->get()); !copied) co_return copied;
-    if (auto made = co_await (*first)->query("CREATE DATABASE " + backend::quote_identifier(database)); !made)
-      co_return fail(made.error());
-    opened = co_await backend::UnitConnection::open(session_.loop_.loop, unit, UnitId{unit.ordinal}, service,
-                                                    deadline);
-  }
-  if (!opened) co_return fail(opened.error());
-  backend::UnitConnection* connection = opened->get();
-  auto facts = co_await connection->query(
-      "SELECT pg_catalog.current_setting('server_version_num')::int >= 150000, "
-      "pg_catalog.current_setting('is_superuser'), "
-      "pg_catalog.current_setting('max_prepared_transactions')::int > 0, "
-      "pg_catalog.current_setting('wal_level') = 'logical'");
-  if (!facts) co_return fail(facts.error());
-  const auto& row = facts->front().rows.at(0);
-  if (row[0] != "t")
-    co_return fail(sqlstate::kFeatureNotSupported,
-                   "storage unit \"" + unit.name + "\" is older than PostgreSQL 15");
-  if (row[1] != "on")
-    co_return fail(sqlstate::kInsufficientPrivilege, "user \"" + unit.service_user + "\" of storage unit \"" +
-                                                         unit.name + "\" is not a superuser");
-  if (row[2] != "t") {
-    co_return fail(sqlstate::kObjectNotInPrerequisiteState,
-                   "storage unit \"" + unit.name + "\" can not take part in distributed transactions", {},
-                   "Set max_prepared_transactions in its postgresql.conf and restart it.");
-  }
-  if (row[3] != "t") {
-    co_return fail(sqlstate::kObjectNotInPrerequisiteState,
-                   "storage unit \"" + unit.name + "\" has not wal_level = logical", {},
-                   "Set it in its postgresql.conf and restart the unit.");
-  }
-  if (auto copied = co_await copy_roles(connection); !copied) co_return copied;
-  auto installed = co_await connection->query(placement::schema_sql(*session_.node_.proofs));
-  if (!installed) co_return fail(installed.error());
-  co_return Status{};
-}
-
-Task<Status> SessionAdmin::units_changed() {
-  if (auto reloaded = session_.node_.reload_units(); !reloaded) co_return reloaded;
-  auto refreshed = co_await session_.node_.catalogs.refresh(session_.loop_, session_.identity_.database);
-  if (!refreshed) co_return fail(refreshed.error());
-  co_return Status{};
 }
 
 std::vector<std::pair<std::string, std::string>> SessionAdmin::unit_defaults() const {

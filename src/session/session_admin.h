@@ -1,6 +1,7 @@
 // What DistSQL handlers see of a session and its node.
 #pragma once
 
+#include "attach/server.h"
 #include "distsql/admin_context.h"
 #include "session/session.h"
 
@@ -16,10 +17,13 @@ class SessionAdmin final : public distsql::AdminContext {
   catalog::SnapshotPtr catalog() const override {
     return session_.block_snapshot_ ? session_.block_snapshot_ : session_.snapshot_;
   }
-  Task<Result<std::vector<catalog::SnapshotPtr>>> all_catalogs() override;
+  bool in_block() const override { return session_.txn_->in_block(); }
   placement::UnitRunner& runner() override { return session_; }
   Task<Status> with_store(std::function<Status(meta::Store&)> work) override;
-  Task<Status> prepare_unit(meta::UnitRecord unit, std::optional<meta::UnitRecord> before) override;
+  Task<Result<meta::UnitRecord>> check_unit(meta::UnitRecord unit,
+                                            std::optional<meta::UnitRecord> before) override;
+  Task<Result<std::vector<std::string>>> add_unit(meta::UnitRecord unit) override;
+  Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit, MayLeave may_leave) override;
   Task<Status> units_changed() override;
   std::vector<std::pair<std::string, std::string>> unit_defaults() const override;
   Task<Result<std::vector<distsql::ComputeNodeInfo>>> compute_nodes() override;
@@ -30,7 +34,9 @@ class SessionAdmin final : public distsql::AdminContext {
   Task<Status> set_variable(std::string name, std::string value) override;
 
  private:
-  Task<Status> copy_roles(backend::UnitConnection* unit);
+  attach::Ground ground();
+  Task<Result<std::vector<std::string>>> add_shut_out(meta::UnitRecord unit);
+  Task<Result<std::vector<std::string>>> remove_shut_out(meta::UnitRecord unit, MayLeave may_leave);
 
   Session& session_;
   Session::AdminFacts facts_;

@@ -5,7 +5,12 @@ CREATE SCHEMA IF NOT EXISTS decan;
 CREATE SCHEMA IF NOT EXISTS decan_shard;
 GRANT USAGE ON SCHEMA decan, decan_shard TO PUBLIC;
 -- Owners of functions may say that their dynamic SQL stays away from sharded tables (ALTER FUNCTION … SET decan.dynamic_sql = 'local').
-GRANT SET ON PARAMETER decan.dynamic_sql TO PUBLIC;
+-- The right is the server's: only one transaction can give it at a time.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_parameter_acl WHERE parname = 'decan.dynamic_sql') THEN
+    GRANT SET ON PARAMETER decan.dynamic_sql TO PUBLIC;
+  END IF;
+END $$;
 -- An index on a partitioned table makes indexes on its leaves with the rights of whoever makes it. What else could be created in
 -- decan_shard is refused by the event trigger (guard.sql).
 GRANT CREATE ON SCHEMA decan_shard TO PUBLIC;

@@ -1,0 +1,149 @@
+// Storage units that are registered, altered and unregistered: what attach/ does, between the gates of this
+// node and the metadata store.
+#include <algorithm>
+
+#include "attach/join.h"
+#include "base/log.h"
+#include "session/session_admin.h"
+
+namespace decan::session {
+namespace {
+
+constexpr auto kQuietFor = std::chrono::seconds(2);  // before progress is told
+
+// One session of a node at a time.
+class OnlyOne {
+ public:
+  explicit OnlyOne(std::atomic<bool>& taken) : taken_(taken), mine_(!taken.exchange(true)) {}
+  ~OnlyOne() {
+    if (mine_) taken_.store(false);
+  }
+  OnlyOne(const OnlyOne&) = delete;
+  OnlyOne& operator=(const OnlyOne&) = delete;
+  explicit operator bool() const { return mine_; }
+
+ private:
+  std::atomic<bool>& taken_;
+  bool mine_;
+};
+
+std::unexpected<Error> taken() {
+  return fail(sqlstate::kLockNotAvailable, "another session registers or unregisters storage units", {},
+              "Try again when it is done.");
+}
+
+}  // namespace
+
+attach::Ground SessionAdmin::ground() {
+  Session& session = session_;
+  return {
+      session.loop_.loop,
+      session.node_.units(),
+      session.node_.home(),
+      *session.node_.proofs,
+      session.node_.config()->units.binaries,
+      [&node = session.node_](backend::UnitConnection* connection) { return node.catalogs.load(connection); },
+      [&session, since = async::Clock::now()](std::string text) {
+        if (async::Clock::now() - since < kQuietFor) return;
+        session.send_notice("NOTICE", Error{"00000", std::move(text)});
+        (void)session.port_.try_flush();
+      }};
+}
+
+Task<Result<meta::UnitRecord>> SessionAdmin::check_unit(meta::UnitRecord unit,
+                                                        std::optional<meta::UnitRecord> before) {
+  attach::Ground here = ground();
+  co_return co_await attach::check_server(here, std::move(unit), std::move(before));
+}
+
+Task<Result<std::vector<std::string>>> SessionAdmin::add_unit(meta::UnitRecord unit) {
+  const OnlyOne only(session_.node_.changing_units);
+  if (!only) co_return taken();
+  Result<std::vector<std::string>> done;
+  if (auto alone = co_await session_.shut_out_all_units(); !alone)
+    done = fail(alone.error());
+  else
+    done = co_await add_shut_out(std::move(unit));
+  session_.open_gate();
+  co_return done;
+}
+
+Task<Result<std::vector<std::string>>> SessionAdmin::add_shut_out(meta::UnitRecord unit) {
+  const auto claim = [&unit](meta::Store& store) -> Status {
+    const auto ordinal = meta::claim_ordinal(store);
+    if (!ordinal) return fail(ordinal.error());
+    unit.ordinal = *ordinal;
+    return {};
+  };
+  if (auto claimed = co_await with_store(claim); !claimed) co_return fail(claimed.error());
+  attach::Ground here = ground();
+  attach::HomeLocks locks(here);
+  if (auto locked = co_await locks.take(); !locked) co_return fail(locked.error());
+  attach::Join join(here, locks, unit);
+  if (auto prepared = co_await join.prepare(); !prepared) {
+    co_await join.undo();
+    co_return fail(prepared.error());
+  }
+  if (auto committed = co_await join.commit(); !committed) co_return fail(committed.error());
+  const auto save = [unit](meta::Store& store) { return meta::save_unit(store, unit, true); };
+  if (auto saved = co_await with_store(save); !saved) co_return fail(saved.error());
+  if (auto changed = co_await units_changed(); !changed) co_return fail(changed.error());
+  log::info("storage unit registered", {{"unit", unit.name}});
+  co_return std::vector<std::string>{};
+}
+
+Task<Result<std::vector<std::string>>> SessionAdmin::remove_unit(meta::UnitRecord unit, MayLeave may_leave) {
+  const OnlyOne only(session_.node_.changing_units);
+  if (!only) co_return taken();
+  Result<std::vector<std::string>> done;
+  if (auto alone = co_await session_.shut_out_all_units(); !alone)
+    done = fail(alone.error());
+  else
+    done = co_await remove_shut_out(std::move(unit), std::move(may_leave));
+  session_.open_gate();
+  co_return done;
+}
+
+Task<Result<std::vector<std::string>>> SessionAdmin::remove_shut_out(meta::UnitRecord unit,
+                                                                     MayLeave may_leave) {
+  attach::Ground here = ground();
+  attach::HomeLocks locks(here);
+  if (auto locked = co_await locks.take(); !locked) co_return fail(locked.error());
+  std::vector<catalog::SnapshotPtr> catalogs;
+  for (auto& database : locks.databases()) {
+    auto snapshot = co_await session_.node_.catalogs.load(database.home.get());
+    if (!snapshot) co_return fail(snapshot.error());
+    catalogs.push_back(std::move(*snapshot));
+  }
+  if (auto may = may_leave(catalogs); !may) co_return fail(may.error());
+  const auto remove = [name = unit.name](meta::Store& store) { return meta::remove_unit(store, name); };
+  if (auto removed = co_await with_store(remove); !removed) co_return fail(removed.error());
+  if (auto changed = co_await units_changed(); !changed) co_return fail(changed.error());
+  locks.release();
+  log::info("storage unit unregistered", {{"unit", unit.name}});
+  std::vector<std::string> notices;
+  auto left = co_await attach::leave(here, unit);
+  if (!left) {
+    notices.push_back("the server of storage unit \"" + unit.name + "\" was not cleaned (" +
+                      left.error().message +
+                      "): its event triggers decan_ddl_end and decan_drop and its schemas decan and "
+                      "decan_shard may be dropped");
+    co_return notices;
+  }
+  for (const std::string& object : *left)
+    notices.push_back("left on the server of storage unit \"" + unit.name +
+                      "\", since other objects depend on it: " + object);
+  co_return notices;
+}
+
+Task<Status> SessionAdmin::units_changed() {
+  Node& node = session_.node_;
+  if (auto reloaded = node.reload_units(); !reloaded) co_return reloaded;
+  for (const std::string& database : node.catalogs.databases()) {
+    auto refreshed = co_await node.catalogs.refresh(session_.loop_, database);
+    if (!refreshed) co_return fail(refreshed.error());
+  }
+  co_return Status{};
+}
+
+}  // namespace decan::session
