@@ -124,6 +124,24 @@ size_t take_guards(pg_query::Node& node) {
   return 0;
 }
 
+// Calls `visit` for every message directly below this one until it returns true; whether it did.
+template <class Visit>
+bool any_child(google::protobuf::Message& message, const Visit& visit) {
+  const auto* reflection = message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (visit(field->is_repeated() ? *reflection->MutableRepeatedMessage(&message, field, i)
+                                     : *reflection->MutableMessage(&message, field)))
+        return true;
+    }
+  }
+  return false;
+}
+
 // The only relation reference with that name, or nullptr.
 pg_query::RangeVar* find_relation(google::protobuf::Message& message, std::string_view schema,
                                   std::string_view name) {
@@ -131,37 +149,22 @@ pg_query::RangeVar* find_relation(google::protobuf::Message& message, std::strin
     auto& var = static_cast<pg_query::RangeVar&>(message);
     return var.schemaname() == schema && var.relname() == name ? &var : nullptr;
   }
-  const auto* reflection = message.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection->ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      auto* child = field->is_repeated() ? reflection->MutableRepeatedMessage(&message, field, i)
-                                         : reflection->MutableMessage(&message, field);
-      if (auto* found = find_relation(*child, schema, name)) return found;
-    }
-  }
-  return nullptr;
+  pg_query::RangeVar* found = nullptr;
+  any_child(message, [&](google::protobuf::Message& child) {
+    found = find_relation(child, schema, name);
+    return found != nullptr;
+  });
+  return found;
 }
 
 // Calls `visit` for every node of the tree, from the outside in.
 template <class Visit>
 void each_node(google::protobuf::Message& message, const Visit& visit) {
   if (message.GetDescriptor() == pg_query::Node::descriptor()) visit(static_cast<pg_query::Node&>(message));
-  const auto* reflection = message.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection->ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      each_node(field->is_repeated() ? *reflection->MutableRepeatedMessage(&message, field, i)
-                                     : *reflection->MutableMessage(&message, field),
-                visit);
-    }
-  }
+  any_child(message, [&](google::protobuf::Message& child) {
+    each_node(child, visit);
+    return false;
+  });
 }
 
 // Puts a plain reference in place of a sub-select that was made for it.
