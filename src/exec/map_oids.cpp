@@ -259,6 +259,15 @@ bool may_hold_ids(Oid home_type) {
          home_type == catalog::type::kRecordArray || home_type == catalog::type::kAnyArray;
 }
 
+Status types_to_home(std::span<Oid> types, const UnitObjects& objects) {
+  for (Oid& type : types) {
+    const auto mapped = objects.to_home(type);
+    if (!mapped) return unknown_type(type);
+    type = *mapped;
+  }
+  return {};
+}
+
 std::vector<Oid> unit_types(std::span<const Oid> home_types, const UnitObjects& objects) {
   std::vector<Oid> types(home_types.begin(), home_types.end());
   for (Oid& type : types) type = objects.to_unit(type).value_or(type);

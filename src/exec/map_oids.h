@@ -48,6 +48,9 @@ bool may_hold_ids(Oid home_type);
 // Types as the unit knows them. Unknown ones stay as they are: the unit refuses them.
 std::vector<Oid> unit_types(std::span<const Oid> home_types, const catalog::UnitObjects& objects);
 
+// The other way round, in place. Error: as map_row_description.
+Status types_to_home(std::span<Oid> types, const catalog::UnitObjects& objects);
+
 // The position of an error in the client's own text.
 void tell_position(wire::ErrorFields& fields, const TextMap& client_text);
 

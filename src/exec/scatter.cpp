@@ -23,6 +23,7 @@ struct Source {
   std::optional<wire::RowDescription> columns;
   std::optional<wire::ErrorFields> error;
   uint64_t count = 0;     // of the command tag
+  bool started = false;   // Execute and Sync were sent
   bool complete = false;  // CommandComplete or an error was read
   bool ready = false;     // ReadyForQuery was read
   IdColumns id_columns = {};
@@ -71,8 +72,17 @@ class Scatter {
     writer.bind("", "", request_.parameter_formats, parameters.values(),
                 fragment_formats(request_.merge, request_.result_formats));
     writer.describe('P', "");
-    writer.execute("", 0);
-    writer.sync();
+    if (!request_.in_turn) co_return co_await start(source, true);
+    writer.flush();
+    co_return co_await unit.flush();
+  }
+
+  // Lets the unit run what it has bound, or only brings its part to an end.
+  Task<Status> start(Source& source, bool execute) {
+    UnitConnection& unit = *source.fragment.connection;
+    if (execute) unit.writer().execute("", 0);
+    unit.writer().sync();
+    source.started = true;
     co_return co_await unit.flush();
   }
 
@@ -93,7 +103,7 @@ class Scatter {
     std::vector<Task<bool>> requests;
     for (const Source& source : sources_) {
       UnitConnection& unit = *source.fragment.connection;
-      if (source.complete || unit.broken()) continue;
+      if (source.complete || !source.started || unit.broken()) continue;
       requests.push_back(cancelled(loop_, unit));
     }
     (void)co_await async::gather(loop_, std::move(requests));
@@ -108,6 +118,9 @@ class Scatter {
   // rows.
   Task<Result<std::optional<UnitConnection::Frame>>> next_row(Source& source) {
     UnitConnection& unit = *source.fragment.connection;
+    if (described_ && !source.started) {
+      if (auto sent = co_await start(source, true); !sent) co_return fail(sent.error());
+    }
     while (!source.complete) {
       auto frame = co_await unit.next_frame();
       if (!frame) co_return fail(frame.error());
@@ -206,6 +219,9 @@ class Scatter {
 
   Task<Status> drain(Source& source) {
     UnitConnection& unit = *source.fragment.connection;
+    if (!source.started && !unit.broken()) {
+      if (auto sent = co_await start(source, false); !sent) co_return sent;
+    }
     while (!source.ready && !unit.broken()) {
       auto frame = co_await unit.next_frame();
       if (!frame) co_return fail(frame.error());
@@ -268,6 +284,7 @@ class Scatter {
   Task<Status> counts() {
     for (Source& source : sources_) {
       if (auto end = co_await next_row(source); !end) co_return fail(end.error());
+      if (source.error) co_return Status{};
       if (!request_.one_answer || &source == &sources_.front()) outcome_.rows += source.count;
     }
     co_return Status{};

@@ -33,8 +33,11 @@ struct ScatterRequest {
   std::optional<int64_t> limit, offset;
   std::vector<std::optional<std::string>> having_values;
   MergeLimits limits;
-  bool send_description = true;        // RowDescription before the rows (simple protocol)
-  bool one_answer = false;             // every unit does the same: only the first one's answer counts
+  bool send_description = true;  // RowDescription before the rows (simple protocol)
+  bool one_answer = false;       // every unit does the same: only the first one's answer counts
+  // Each unit runs its fragment when the one before it is done. Writers of the same rows then wait for each
+  // other on the first unit that they share, and never crosswise; a statement that fails runs no further.
+  bool in_turn = false;
   std::string* buffer_rows = nullptr;  // rows go there instead of to the client
 };
 

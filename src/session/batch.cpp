@@ -98,7 +98,7 @@ Task<void> Session::finish_batch() {
   }
   batch_unit_.reset();
   settle_parses(failed);
-  if (cancels_in_flight_ > 0 || cancelled_ || yielding_) co_await settle_cancels();
+  if (cancel_pending()) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(failed ? fail(kTold, {}) : Status{});
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());

@@ -15,6 +15,7 @@
 #include "auth/scram.h"
 #include "base/log.h"
 #include "meta/sqlite_store.h"
+#include "session/deadlocks.h"
 #include "session/http_endpoint.h"
 #include "session/notify_hub.h"
 #include "session/session.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr auto kResolveEvery = std::chrono::seconds(2);
 constexpr auto kOrphanAge = std::chrono::seconds(5);
+constexpr auto kEpochWithin = std::chrono::seconds(10);
 
 int select_alpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in,
                 unsigned in_length, void*) {
@@ -126,12 +128,29 @@ async::Task<void> watch_catalogs(Node* node) {
         if (connection.error().sqlstate == sqlstate::kInvalidCatalogName) node->catalogs.forget(database);
         continue;
       }
-      auto epoch = co_await (*connection)->query("SELECT epoch FROM decan.map");
+      auto epoch = co_await (*connection)
+                       ->query_until("SELECT epoch FROM decan.map", async::Clock::now() + kEpochWithin);
       loop.pool.release(std::move(*connection));
       if (!epoch || !current || epoch->front().rows.empty()) continue;
       if (std::to_string((*current)->epoch) != epoch->front().rows[0][0])
         (void)co_await node->catalogs.refresh(loop, database);
     }
+  }
+}
+
+// What many sessions leave behind lies in holes between what the others have: the system gets it back when
+// many have gone.
+async::Task<void> give_memory_back(Node* node) {
+  constexpr size_t kMany = 1000;
+  LoopContext& loop = *node->loops.front();
+  size_t most = 0;
+  while (!node->shutting_down) {
+    co_await async::sleep_for(loop.loop, std::chrono::seconds(2));
+    const size_t now = node->registry.size();
+    most = std::max(most, now);
+    if (most - now < kMany) continue;
+    ::malloc_trim(0);
+    most = now;
   }
 }
 
@@ -237,6 +256,8 @@ int run_compute(const ComputeOptions& options) {
   const auto watch = node.store->watch("units/", [&node](int64_t) { (void)node.reload_units(); });
   first.spawn(housekeeping(&node));
   first.spawn(watch_catalogs(&node));
+  first.spawn(break_deadlocks(&node));
+  first.spawn(give_memory_back(&node));
   std::vector<std::thread> others;
   for (size_t i = 1; i < node.loops.size(); ++i) {
     others.emplace_back([&node, i] { node.loops[i]->loop.run(); });

@@ -179,7 +179,7 @@ Task<Status> Session::execute_once(Call& call) {
       co_return co_await scatter(call, std::move(*targets));
     }
     case plan::Action::kShow:
-      co_return co_await route(call, plan::UnitTarget{node_.home(), {}, {}}, 1);
+      co_return co_await route(call, targets_of(call)->front(), 1);
     case plan::Action::kCopyIn:
       co_return co_await copy_in(call);
     case plan::Action::kCopyOut:
@@ -254,6 +254,8 @@ Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
     const auto known = cursors_.find(cursor);
     return std::vector{plan::UnitTarget{known == cursors_.end() ? node_.home() : known->second, {}, {}}};
   }
+  if (plan.action == plan::Action::kShow)
+    return std::vector{plan::UnitTarget{only_unit_for(plan).value_or(node_.home()), {}, {}}};
   if (plan.effects.uses_temp || to == plan::RouteTo::kHome)
     return std::vector{plan::UnitTarget{node_.home(), {}, {}}};
   if (to == plan::RouteTo::kUnit) return std::vector{plan::UnitTarget{plan.routing.unit, {}, {}}};
@@ -434,6 +436,7 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
     if (auto opened = co_await begin_implicit(); !opened) co_return opened;
   }
   if (auto allowed = check_isolation(); !allowed) co_return allowed;
+  if (writes) std::ranges::sort(targets, {}, &plan::UnitTarget::unit);  // the same order for all writers
   exec::ScatterRequest request;
   request.merge = plan.merge ? &*plan.merge : nullptr;
   if (plan.merge) {
@@ -455,6 +458,7 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   request.limits.setting = "limits.merge_memory";
   request.send_description = call.simple;
   request.one_answer = plan.broadcast_write;
+  request.in_turn = writes;
   if (call.portal != nullptr && call.max_rows > 0) request.buffer_rows = &call.portal->buffered;
   std::vector<UnitId> units_asked;
   for (const plan::UnitTarget& target : targets) {

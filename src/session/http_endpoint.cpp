@@ -152,6 +152,9 @@ std::string metrics_text(const Node& node) {
         [](const Metrics& m) { return m.cancels.value(); });
   total(out, node, "decan_catalog_retries_total", "counter", "Statements retried after a stale route.",
         [](const Metrics& m) { return m.catalog_retries.value(); });
+  total(out, node, "decan_deadlocks_total", "counter",
+        "Deadlocks over several storage units that were ended.",
+        [](const Metrics& m) { return m.deadlocks.value(); });
   statements(out, node);
   durations(out, node);
   errors(out, node);

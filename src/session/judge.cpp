@@ -55,6 +55,19 @@ bool goes_to_unit_whole(const plan::Plan& plan) {
   }
 }
 
+std::optional<UnitId> Session::only_unit_for(const plan::Plan& plan) const {
+  if (!txn_->in_block() || txn_->read_committed(default_isolation_)) return std::nullopt;
+  const auto& all = txn_->participants();
+  const auto used = std::ranges::find_if(all, [](const auto& participant) { return participant->in_block; });
+  if (used == all.end()) return std::nullopt;
+  const plan::RouteTo to = plan.routing.to;
+  const bool anywhere =
+      plan.action == plan::Action::kShow || to == plan::RouteTo::kAnyUnit ||
+      ((to == plan::RouteTo::kByKey || to == plan::RouteTo::kAllUnits) && !plan.routing.only_unit);
+  if (!anywhere || plan.effects.uses_temp) return std::nullopt;
+  return (*used)->connection->unit();
+}
+
 // Parses and describes a text on a unit, without running it. `into` learns the description.
 Task<Result<std::optional<wire::ErrorFields>>> Session::parse_on(txn::Participant& participant,
                                                                  std::string sql, std::vector<Oid> types,
@@ -62,7 +75,8 @@ Task<Result<std::optional<wire::ErrorFields>>> Session::parse_on(txn::Participan
   backend::UnitConnection& connection = *participant.connection;
   // Without a Sync when the batch's implicit transaction is open on this unit: a Sync would commit it.
   const bool unsynced = participant.unsynced;
-  connection.writer().parse("", sql, types);
+  const catalog::UnitObjects& known = objects(connection.unit());
+  connection.writer().parse("", sql, exec::unit_types(types, known));
   connection.writer().describe('S', "");
   if (unsynced)
     connection.writer().flush();
@@ -77,14 +91,14 @@ Task<Result<std::optional<wire::ErrorFields>>> Session::parse_on(txn::Participan
       case 't': {
         auto described = wire::decode_parameter_description(frame->body);
         if (!described) co_return fail(described.error());
+        if (auto mapped = exec::types_to_home(*described, known); !mapped) co_return fail(mapped.error());
         if (into != nullptr) into->parameter_types = std::move(*described);
         break;
       }
       case 'T': {
         std::string own(frame->body);
         exec::IdColumns ids;
-        if (auto mapped = exec::map_row_description(own, objects(connection.unit()), ids); !mapped)
-          co_return fail(mapped.error());
+        if (auto mapped = exec::map_row_description(own, known, ids); !mapped) co_return fail(mapped.error());
         auto columns = wire::decode_row_description(own);
         if (!columns) co_return fail(columns.error());
         if (into != nullptr) into->columns = std::move(*columns);
@@ -134,11 +148,16 @@ Task<Status> Session::validate(SharedStatement& statement) {
       co_return Status{};
     }
     if (const auto known = cursors_.find(cursor->name); known != cursors_.end()) unit = known->second;
+  } else if (const auto only = only_unit_for(*statement.plan)) {
+    unit = *only;
   }
   const bool block = txn_->in_block();
   auto participant = co_await join(unit, block);
   if (!participant) co_return fail(participant.error());
   if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
+  if (!knows_objects(*statement.plan, unit, false, true)) {
+    if (auto learned = co_await learn_objects(statement.plan, **participant); !learned) co_return learned;
+  }
   if (!statement.whole)
     statement.whole = loop_.statements.make_unit_statement(statement.sql, statement.declared_types);
   auto error = co_await parse_on(**participant, statement.sql, statement.declared_types, &statement);

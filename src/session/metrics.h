@@ -53,7 +53,7 @@ struct Metrics {
   std::array<LatencyHistogram, kTiers> latency;
   Counter bytes_from_clients, bytes_to_clients;
   Counter plan_cache_hits, plan_cache_misses;
-  Counter cancels, catalog_retries;
+  Counter cancels, catalog_retries, deadlocks;
   // SQLSTATEs are few but open-ended: under a mutex, errors are not the hot path.
   void count_error(const std::string& sqlstate) {
     const std::lock_guard lock(mutex_);

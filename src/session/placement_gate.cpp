@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "session/on_loop.h"
 #include "session/outcome.h"
 #include "session/session.h"
 
@@ -13,20 +14,6 @@ constexpr auto kLookEvery = std::chrono::milliseconds(10);
 constexpr auto kChangeWaits = std::chrono::seconds(30);
 // How long a transaction waits that holds locks itself, for which the change may be waiting.
 constexpr auto kBlockWaits = std::chrono::seconds(3);
-
-// Runs work on another loop; no locks are held meanwhile.
-template <class T>
-async::Task<T> on_loop(LoopContext* here, LoopContext* there, std::function<T()> work) {
-  if (here == there) co_return work();
-  auto result = std::make_shared<T>();
-  auto done = std::make_shared<async::Event>(here->loop);
-  there->loop.post([work = std::move(work), result, done, here] {
-    *result = work();
-    here->loop.post([done] { done->notify(); });
-  });
-  co_await done->wait(async::kNoDeadline);
-  co_return std::move(*result);
-}
 
 }  // namespace
 

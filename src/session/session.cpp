@@ -220,6 +220,11 @@ void Session::send_error(const Error& error) {
 void Session::send_error(const wire::ErrorFields& fields) {
   if (yielding_ && !cancelled_ && fields.get('C') == sqlstate::kQueryCanceled)
     return send_error(wire::to_fields(placement_changed(), "ERROR"));
+  if (deadlock_ && !cancelled_ && fields.get('C') == sqlstate::kQueryCanceled) {
+    const Error error{std::string(sqlstate::kDeadlockDetected), "deadlock detected", *deadlock_,
+                      "Run the transaction again."};
+    return send_error(wire::to_fields(error, "ERROR"));
+  }
   loop_.metrics.count_error(std::string(fields.get('C')));
   if (error_offset_ > 0 && !fields.get('P').empty()) {
     wire::ErrorFields moved = fields;
@@ -376,6 +381,25 @@ void Session::cancel() {
   send_cancels();
 }
 
+std::optional<txn::LockHolder> Session::lock_holder() const {
+  if (!executing_ || !txn_) return std::nullopt;
+  txn::LockHolder holder;
+  holder.session = entry_->pid;
+  holder.began = txn_->in_block() ? txn_->began() : timed_from_;
+  holder.may_be_ended = !txn_->committing();
+  for (const auto& participant : txn_->participants())
+    holder.processes.push_back({participant->connection->unit(), participant->connection->pid()});
+  return holder;
+}
+
+bool Session::end_deadlock(async::TimePoint began, std::string detail) {
+  const auto holder = lock_holder();
+  if (!holder || holder->began != began || !holder->may_be_ended || cancel_pending()) return false;
+  deadlock_ = std::move(detail);
+  send_cancels();
+  return true;
+}
+
 void Session::send_cancels() {
   for (const auto& participant : txn_->participants()) {
     backend::UnitConnection& connection = *participant->connection;
@@ -393,6 +417,7 @@ void Session::send_cancels() {
 Task<void> Session::settle_cancels() {
   while (cancels_in_flight_ > 0) co_await cancels_done_.wait(async::kNoDeadline);
   cancelled_ = yielding_ = false;
+  deadlock_.reset();
 }
 
 void Session::terminate(std::string reason) {

@@ -20,6 +20,7 @@
 #include "plan/planner.h"
 #include "session/node.h"
 #include "txn/transaction.h"
+#include "txn/wait_graph.h"
 
 namespace decan::session {
 
@@ -83,6 +84,12 @@ class Session final : public placement::UnitRunner {
   void cancel();
   // On the session's loop: ends the session (KILL, shutdown).
   void terminate(std::string reason);
+  // On the session's loop: the server processes that work for the statement that runs, if one does, and since
+  // when it runs.
+  std::optional<txn::LockHolder> lock_holder() const;
+  async::TimePoint runs_since() const { return timed_from_; }
+  // On the session's loop: the statement ends with 40P01, unless the transaction that began then is over.
+  bool end_deadlock(async::TimePoint began, std::string detail);
   bool is_idle() const { return idle_; }
   bool in_transaction() const { return txn_ && txn_->in_block(); }
   void deliver(uint32_t pid, std::string channel, std::string payload);  // a notification
@@ -142,6 +149,7 @@ class Session final : public placement::UnitRunner {
   exec::RelayHooks make_hooks();
   void logical_names(wire::ErrorFields& fields) const;
   void send_cancels();
+  bool cancel_pending() const { return cancels_in_flight_ > 0 || cancelled_ || yielding_ || deadlock_; }
   Task<void> settle_cancels();
 
   // --- simple_query.cpp ---
@@ -284,6 +292,8 @@ class Session final : public placement::UnitRunner {
   // --- judge.cpp ---
   Task<Result<std::optional<wire::ErrorFields>>> parse_on(txn::Participant& participant, std::string sql,
                                                           std::vector<Oid> types, SharedStatement* into);
+  // Above READ COMMITTED a transaction has one unit: that one, where it can tell what the home unit would.
+  std::optional<UnitId> only_unit_for(const plan::Plan& plan) const;
   Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
   Task<Status> judged(Status refusal, const plan::Plan& plan, std::string sql, std::vector<Oid> types);
   Task<Status> refused(SharedStatement& statement);
@@ -382,6 +392,7 @@ class Session final : public placement::UnitRunner {
   bool batch_stale_ = false;             // what is queued may mean something else now
   bool gate_closed_ = false;             // by this session's change
   bool cancelled_ = false;
+  std::optional<std::string> deadlock_;  // cancelled to end it: the waits
   size_t cancels_in_flight_ = 0;
   async::Event cancels_done_;
   std::string terminate_reason_;

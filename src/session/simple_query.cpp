@@ -183,7 +183,7 @@ Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& 
 }
 
 Task<Status> Session::end_of_simple() {
-  if (cancels_in_flight_ > 0 || cancelled_ || yielding_) co_await settle_cancels();
+  if (cancel_pending()) co_await settle_cancels();
   if (implicit_block_) {
     auto ended = co_await end_implicit(txn_->status() == 'T' ? Status{} : fail(kTold, {}));
     if (!ended && ended.error().sqlstate != kTold) send_error(ended.error());

@@ -97,6 +97,7 @@ std::optional<UnitId> anchor_of(std::string_view gid) {
 
 void Transaction::begin(std::string options, backend::SettingsPtr settings) {
   status_ = 'T';
+  began_ = async::Clock::now();
   begin_options_ = std::move(options);
   isolation_.clear();
   note_isolation(begin_options_);

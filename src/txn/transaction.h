@@ -86,6 +86,7 @@ class Transaction {
 
   // --- the client's block ---
   void begin(std::string options, backend::SettingsPtr settings);
+  async::TimePoint began() const { return began_; }  // of the block
   const std::string& begin_options() const { return begin_options_; }
   void set_options(std::string options) { begin_options_ = std::move(options); }
   // True when the isolation level asked for by BEGIN or SET TRANSACTION is READ COMMITTED (or weaker).
@@ -155,6 +156,7 @@ class Transaction {
 
   Options options_;
   char status_ = 'I';
+  async::TimePoint began_{};
   std::string begin_options_;
   std::string isolation_;
   std::vector<std::unique_ptr<Participant>> participants_;

@@ -1,8 +1,10 @@
 """What goes wrong: one method per fault. Each returns after the fault has been done, not after the recovery."""
 
+import ctypes
 import os
 import random
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -28,6 +30,30 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def borrowed_socket(pid: int, number: int) -> socket.socket | None:
+    """A connection of another process, by its file descriptor there (pidfd_getfd); None where it is something else."""
+    pidfd_getfd = 438
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(pidfd_getfd, handle, number, 0)
+    finally:
+        os.close(handle)
+    if copy < 0:
+        return None
+    try:
+        found = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        found.close()
+        return None
+    return found
+
+
 class Nemesis:
     def __init__(self, cluster, seed: int):
         self.cluster = cluster
@@ -37,7 +63,7 @@ class Nemesis:
         if self.cluster.plain:
             return [self.kill_backend, self.terminate_backend, self.pause_unit, self.kill_unit]
         return [self.kill_unit, self.kill_backend, self.kill_compute, self.pause_unit, self.terminate_backend,
-                self.kill_supervisor]
+                self.kill_supervisor, self.cut_connections]
 
     def _postmasters(self) -> list[int]:
         if self.cluster.plain:
@@ -98,6 +124,26 @@ class Nemesis:
         pid = self.cluster.compute_pid()
         os.kill(pid, signal.SIGKILL)
         return f"kill -9 of the compute node ({pid})"
+
+    def cut_connections(self) -> str:
+        """Connections of the compute node, to clients and to units, end at any byte: also in the middle of rows."""
+        cut = 0
+        for _ in range(40):
+            time.sleep(self.random.uniform(0.01, 0.1))
+            pid = self.cluster.compute_pid()
+            numbers = [int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+            victim = borrowed_socket(pid, self.random.choice(numbers))
+            if victim is None:
+                continue
+            try:
+                victim.shutdown(socket.SHUT_RDWR)
+                cut += 1
+            except OSError:
+                pass   # had ended by itself
+            victim.close()
+        if cut == 0:
+            raise RuntimeError("no connection of the compute node could be cut")
+        return f"connections of the compute node cut ({cut})"
 
     def kill_supervisor(self) -> str:
         """Nothing watches the supervisor but systemd or a human: `decan up` again."""

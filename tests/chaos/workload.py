@@ -14,6 +14,7 @@ START_BALANCE = 1000
 # What a client may be told while servers die: lost connections, shutdowns, overload, serialization failures, lock waits.
 EXPECTED = ("08", "53", "57P0", "40001", "40P01", "55P03", "57014", "25006", "25P02", "58", "XX001")
 PATIENCE_SECONDS = 40
+WIDE = 300   # repetitions of a value: 500 rows are about a megabyte
 
 
 def create(cluster) -> None:
@@ -101,8 +102,12 @@ class Client(threading.Thread):
         kind = self.random.random()
         if kind < 0.45:
             self._read(token)
-        elif kind < 0.55:
+        elif kind < 0.52:
             self._read_many(token)
+        elif kind < 0.57:
+            self._read_wide(token)
+        elif kind < 0.58:
+            self._walk_away(token)
         elif kind < 0.8:
             self._insert(token)
         else:
@@ -136,6 +141,21 @@ class Client(threading.Thread):
     def _read_many(self, token: str) -> None:
         sql = f"SELECT '{token}', k FROM chaos_rows WHERE k % 50 = 7 ORDER BY k"
         self._own(self._send(sql)[-1].rows, [(token.encode(), str(k).encode()) for k in range(7, 501, 50)], sql)
+
+    def _wide(self, token: str) -> str:
+        return f"SELECT '{token}', k, repeat(v, {WIDE}) FROM chaos_rows ORDER BY k"
+
+    def _read_wide(self, token: str) -> None:
+        """About a megabyte: a connection that is cut is cut in the middle of rows."""
+        sql = self._wide(token)
+        expected = [(token.encode(), str(k).encode(), f"row {k}".encode() * WIDE) for k in range(1, 501)]
+        self._own(self._send(sql)[-1].rows, expected, sql)
+
+    def _walk_away(self, token: str) -> None:
+        """The client itself goes, having read a part of its rows."""
+        self.connection.send(wire.query(self._wide(token)))
+        self.connection.socket.recv(self.random.randrange(1, 100_000))
+        self._drop()
 
     def _insert(self, token: str) -> None:
         """One row, or several that go to several units at once: all or nothing."""
