@@ -466,8 +466,7 @@ void Builder::hidden_spellings(const HiddenFinder& finder) {
 bool Builder::names_single_table(const Routine& routine) const {
   if (routine.body.empty()) return false;
   for (const auto& relation : relations_) {
-    if (relation->placement == Placement::kSingle && relation->kind != RelationKind::kIndex &&
-        relation->kind != RelationKind::kCompositeType &&
+    if (relation->placement == Placement::kSingle && relation->is_named() &&
         routine.body.find(relation->name) != std::string_view::npos)
       return true;
   }

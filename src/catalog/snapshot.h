@@ -115,6 +115,8 @@ struct Relation {
   // the parent's, a foreign key's copy begins with the first and belongs to the second.
   std::vector<std::pair<std::string, std::string>> index_keys, foreign_key_copies;
   uint64_t columns_hash = 0;  // of names and numbers of `columns`: changes with them
+  // Whether statements name it as a relation, so that `unit` says where it can be used.
+  bool is_named() const { return kind != RelationKind::kIndex && kind != RelationKind::kCompositeType; }
 };
 
 enum class TypeKind : uint8_t { kPlain, kArray, kComposite, kRange, kMultirange, kDomain };

@@ -177,7 +177,7 @@ void DdlPlanner::create_function() {
   set_tag(tree_.flag("is_procedure") ? "CREATE PROCEDURE" : "CREATE FUNCTION");
   const auto is_single = [&](const std::string& name) {
     return std::ranges::any_of(snapshot_.relations(), [&](const auto& relation) {
-      return relation->name == name && relation->kind != catalog::RelationKind::kCompositeType &&
+      return relation->name == name && relation->is_named() &&
              where(relation.get()) == Where{false, snapshot_.home};
     });
   };

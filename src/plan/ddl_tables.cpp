@@ -152,7 +152,9 @@ bool DdlPlanner::check_constraint(const Relation* relation, const std::string& t
                         type == "CONSTR_PRIMARY" ? "a primary key" : "a unique constraint");
   }
   if (type == "CONSTR_EXCLUSION" && relation->placement == Placement::kSharded) {
-    refuse(out_, "exclusion constraints are not supported on the sharded table \"" + table + "\"", "");
+    refuse(
+        out_, "exclusion constraints are not supported on the sharded table \"" + table + "\"",
+        "PostgreSQL 15 has none on partitioned tables. Keep the table on one unit, or check with a trigger.");
     return false;
   }
   return true;
