@@ -132,7 +132,7 @@ TEST_F(DistributeRich, KeepsEverythingAndRestoresTheIdenticalTable) {
       "SELECT relowner::regrole, relacl, relrowsecurity, relforcerowsecurity, relreplident, "
       "(SELECT string_agg(pg_get_indexdef(indexrelid) || obj_description(indexrelid, 'pg_class'), E'\\n') "
       "FROM pg_index WHERE indrelid = c.oid), "
-      "(SELECT string_agg(pg_get_triggerdef(oid) || tgenabled::text, E'\\n' ORDER BY 1) FROM pg_trigger "
+      "(SELECT string_agg(pg_get_triggerdef(oid) || tgenabled::text, E'\\n' ORDER BY tgname) FROM pg_trigger "
       "WHERE "
       "tgrelid = c.oid AND NOT tgisinternal), "
       "(SELECT string_agg(pg_get_constraintdef(oid), E'\\n' ORDER BY conname) FROM pg_constraint WHERE "

@@ -68,6 +68,20 @@ TEST_F(Guard, LeavesTakeGrantsOfTablesAndColumns) {
   EXPECT_EQ(as("keeper").error_of("INSERT INTO " + leaf_ + " VALUES (1)").sqlstate(), "42501");
 }
 
+TEST_F(Guard, PassesWhateverPlanTheServerChooses) {
+  int column = 0;
+  for (const char* join : {"nestloop", "hashjoin", "mergejoin"}) {
+    for (const char* scan : {"seqscan", "indexscan"}) {
+      auto session = as("keeper");
+      for (const char* other : {"nestloop", "hashjoin", "mergejoin"})
+        session.exec("SET enable_" + std::string(other) + " = " +
+                     (join == std::string(other) ? "on" : "off"));
+      session.exec("SET enable_bitmapscan = off; SET enable_" + std::string(scan) + " = off");
+      session.exec("ALTER TABLE t ADD COLUMN c" + std::to_string(++column) + " int");
+    }
+  }
+}
+
 TEST_F(Guard, RowSecurityClosesTheLeavesToAllButTheOwner) {
   as("keeper").exec("GRANT SELECT ON t TO reader");
   as("keeper").exec("ALTER TABLE t ENABLE ROW LEVEL SECURITY");

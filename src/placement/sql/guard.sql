@@ -72,11 +72,13 @@ END $$;
 CREATE OR REPLACE FUNCTION decan.check_leaves(rel regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF (SELECT array_agg(format('decan_shard.%s_%s', r.leaf_prefix, b.bucket) ORDER BY 1)
-        FROM decan.relation r JOIN decan.bucket b USING (group_id) WHERE r.relid = rel AND b.unit = (SELECT m.unit FROM decan.map m))
+  IF (SELECT array_agg(w.leaf ORDER BY w.leaf)
+        FROM (SELECT format('decan_shard.%s_%s', r.leaf_prefix, b.bucket) FROM decan.relation r JOIN decan.bucket b USING (group_id)
+               WHERE r.relid = rel AND b.unit = (SELECT m.unit FROM decan.map m)) w(leaf))
      IS DISTINCT FROM
-     (SELECT array_agg(format('%s.%s', n.nspname, c.relname) ORDER BY 1)
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.inhparent = rel) THEN
+     (SELECT array_agg(h.leaf ORDER BY h.leaf)
+        FROM (SELECT format('%s.%s', n.nspname, c.relname) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.inhparent = rel) h(leaf)) THEN
     PERFORM decan.refuse(format('the partitions of sharded table %s are managed by Decan', rel),
       'They can not be attached, detached, created, renamed or dropped by hand.');
   END IF;
