@@ -56,17 +56,6 @@ std::string shown(std::string_view statement) {
   return std::string(statement.substr(0, kMostText)) + (statement.size() > kMostText ? "…" : "");
 }
 
-Task<Status> run_each(backend::UnitConnection& connection, std::vector<std::string> statements) {
-  for (const std::string& statement : statements) {
-    auto done = co_await run(connection, statement);
-    if (done) continue;
-    Error error = done.error();
-    error.detail = "In: " + shown(statement) + (error.detail.empty() ? "" : "\n" + error.detail);
-    co_return fail(std::move(error));
-  }
-  co_return Status{};
-}
-
 Task<Result<std::vector<std::string>>> texts_of(backend::UnitConnection& connection, std::string sql) {
   auto rows = co_await rows_of(connection, std::move(sql));
   if (!rows) co_return fail(rows.error());
@@ -83,6 +72,25 @@ constexpr const char* kNames =
 constexpr const char* kObjects = "SELECT kind || ' ' || identity FROM decan.objects()";
 
 }  // namespace
+
+Task<Status> run_each(backend::UnitConnection& connection, std::vector<std::string> statements) {
+  for (const std::string& statement : statements) {
+    auto done = co_await run(connection, statement);
+    if (done) continue;
+    Error error = done.error();
+    error.detail = "In: " + shown(statement) + (error.detail.empty() ? "" : "\n" + error.detail);
+    co_return fail(std::move(error));
+  }
+  co_return Status{};
+}
+
+Task<Result<Definitions>> definitions_of(Ground& ground, meta::UnitRecord unit, std::string database,
+                                         LeftOut left_out) {
+  co_return co_await elsewhere<Result<Definitions>>(
+      ground.loop,
+      [binaries = ground.binaries, unit = std::move(unit), database = std::move(database),
+       left_out = std::move(left_out)] { return read_definitions(binaries, unit, database, left_out); });
+}
 
 Error Join::explained(Error error, const std::string& database) const {
   error.message = "storage unit \"" + record_.name + "\" can not be registered, database \"" + database +
@@ -152,7 +160,8 @@ Task<Status> Join::prepare_server() {
   auto home = co_await connect(ground_, ground_.home_record(), "postgres");
   if (!home) co_return fail(home.error());
   if (auto begun = co_await run(**maintenance, "BEGIN"); !begun) co_return begun;
-  if (auto copied = co_await copy_roles(**home, **maintenance); !copied) co_return copied;
+  if (auto copied = co_await copy_roles(**home, **maintenance, Superusers::kWithoutLogin); !copied)
+    co_return copied;
   // A right of the whole server, which each database's transaction would wait for.
   if (auto done = co_await run(**maintenance, "GRANT SET ON PARAMETER decan.dynamic_sql TO PUBLIC; COMMIT");
       !done)
@@ -176,18 +185,19 @@ Task<Status> Join::make_database(Database& database, backend::UnitConnection& ma
   if (!wanted) co_return fail(wanted.error());
   auto present = co_await rows_of(maintenance, kind);
   if (!present) co_return fail(present.error());
-  if (!present->empty()) {
-    if (present->at(0).at(0) == wanted->at(0).at(0)) co_return Status{};
+  const std::string name = quote_identifier(database.name());
+  if (!present->empty() && present->at(0).at(0) != wanted->at(0).at(0)) {
     co_return fail(sqlstate::kObjectNotInPrerequisiteState, "it differs in encoding or locale",
                    "There: " + *present->at(0).at(0) + ". Here: " + *wanted->at(0).at(0) + ".",
                    "Dump it and load it into a database of this encoding and locale.");
   }
-  const std::string name = quote_identifier(database.name());
-  if (auto made = co_await run(maintenance, "CREATE DATABASE " + name + " OWNER " + *wanted->at(0).at(1) +
-                                                " TEMPLATE template0 " + *wanted->at(0).at(0));
+  if (auto made = co_await run(
+          maintenance, !present->empty() ? "ALTER DATABASE " + name + " OWNER TO " + *wanted->at(0).at(1)
+                                         : "CREATE DATABASE " + name + " OWNER " + *wanted->at(0).at(1) +
+                                               " TEMPLATE template0 " + *wanted->at(0).at(0));
       !made)
     co_return made;
-  database.made = true;
+  database.made = present->empty();
   auto settings = co_await texts_of(
       database.home(),
       "SELECT pg_catalog.format('ALTER %s SET %I TO %s', CASE WHEN s.setrole = 0 THEN pg_catalog.format("
@@ -265,10 +275,7 @@ Task<Result<Definitions>> Join::definitions(Database& database) {
                            placement::text_array(*schemas) + ")");
   if (!shared) co_return fail(shared.error());
   for (const auto& row : *shared) left_out.objects.insert({number(row[0]), number(row[1])});
-  co_return co_await elsewhere<Result<Definitions>>(
-      ground_.loop,
-      [binaries = ground_.binaries, home = ground_.home_record(), name = database.name(),
-       left_out = std::move(left_out)] { return read_definitions(binaries, home, name, left_out); });
+  co_return co_await definitions_of(ground_, ground_.home_record(), database.name(), std::move(left_out));
 }
 
 std::string Join::identity(std::string_view epoch) const {

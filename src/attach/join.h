@@ -72,6 +72,13 @@ class Join {
   backend::UnitConnectionPtr template_;
 };
 
+// Reads definitions (see read_definitions()) while the loop goes on.
+async::Task<Result<Definitions>> definitions_of(Ground& ground, meta::UnitRecord unit, std::string database,
+                                                LeftOut left_out);
+
+// Runs statements one by one; an error tells which one it was.
+async::Task<Status> run_each(backend::UnitConnection& connection, std::vector<std::string> statements);
+
 // Takes away what a server held as a unit of this cluster. `record`: the unit, not registered any more (or
 // not yet). Gives what could not be dropped, because other things depend on it.
 async::Task<Result<std::vector<std::string>>> leave(Ground& ground, meta::UnitRecord record);

@@ -198,7 +198,7 @@ Task<Result<meta::UnitRecord>> check_server(Ground& ground, meta::UnitRecord rec
   co_return record;
 }
 
-Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& to) {
+Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& to, Superusers superusers) {
   // A superuser of the cluster only owns things there; nobody logs in as one but Decan.
   constexpr const char* kRoles =
       "SELECT rolname, rolsuper, pg_catalog.format('ROLE %I %s', rolname, CASE WHEN rolsuper THEN 'SUPERUSER "
@@ -215,6 +215,7 @@ Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& 
   auto present = co_await rows_of(to, kRoles);
   if (!present) co_return fail(present.error());
   for (const auto& role : *roles) {
+    if (role[1] == "t" && superusers == Superusers::kLeaveOut) continue;
     const auto other = std::ranges::find(*present, role[0], [](const auto& row) { return row[0]; });
     if (other == present->end()) {
       if (auto made = co_await run(to, "CREATE " + *role[2]); !made) co_return made;
@@ -234,16 +235,18 @@ Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& 
       from,
       "SELECT pg_catalog.format('GRANT %I TO %I%s', g.rolname, m.rolname, CASE WHEN a.admin_option THEN ' "
       "WITH ADMIN OPTION' ELSE '' END) FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_authid g ON "
-      "g.oid = a.roleid JOIN pg_catalog.pg_authid m ON m.oid = a.member WHERE m.rolname !~ '^pg_' UNION ALL "
+      "g.oid = a.roleid JOIN pg_catalog.pg_authid m ON m.oid = a.member WHERE m.rolname !~ '^pg_' AND NOT "
+      "m.rolsuper AND NOT g.rolsuper UNION ALL "
       "SELECT pg_catalog.format('ALTER ROLE %I SET %I TO %s', r.rolname, pg_catalog.split_part(c, '=', 1), "
       "CASE WHEN pg_catalog.split_part(c, '=', 1) IN ('search_path', 'temp_tablespaces', "
       "'local_preload_libraries', 'session_preload_libraries') THEN pg_catalog.substr(c, "
       "pg_catalog.strpos(c, '=') + 1) ELSE pg_catalog.quote_literal(pg_catalog.substr(c, "
       "pg_catalog.strpos(c, '=') + 1)) END) FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_authid r "
-      "ON r.oid = s.setrole, pg_catalog.unnest(s.setconfig) c WHERE s.setdatabase = 0 UNION ALL SELECT "
+      "ON r.oid = s.setrole, pg_catalog.unnest(s.setconfig) c WHERE s.setdatabase = 0 AND NOT r.rolsuper "
+      "UNION ALL SELECT "
       "pg_catalog.format('COMMENT ON ROLE %I IS %L', r.rolname, d.description) FROM "
       "pg_catalog.pg_shdescription d JOIN pg_catalog.pg_authid r ON r.oid = d.objoid WHERE d.classoid = "
-      "'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname !~ '^pg_'");
+      "'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname !~ '^pg_' AND NOT r.rolsuper");
   if (!rest) co_return fail(rest.error());
   for (const auto& row : *rest) {
     if (auto done = co_await run(to, *row[0]); !done) co_return done;

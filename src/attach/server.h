@@ -52,6 +52,8 @@ async::Task<Result<meta::UnitRecord>> check_server(Ground& ground, meta::UnitRec
 
 // Makes the roles of `from` on `to`, with their passwords, rights, memberships and settings. Errors: 55000
 // when a role has more rights there.
-async::Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& to);
+enum class Superusers { kWithoutLogin, kLeaveOut };
+async::Task<Status> copy_roles(backend::UnitConnection& from, backend::UnitConnection& to,
+                               Superusers superusers);
 
 }  // namespace decan::attach

@@ -107,7 +107,7 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
       const auto binding = channel_binding(*mechanisms);
       if (!binding) co_return fail(binding.error());
       scram = identity_.keys ? std::make_unique<auth::ScramClient>(identity_.role, *identity_.keys)
-                             : std::make_unique<auth::ScramClient>(identity_.role, record_.service_password);
+                             : std::make_unique<auth::ScramClient>(login_role(), record_.service_password);
       auto first = scram->first(*mechanisms, *binding);
       if (!first) co_return fail(first.error());
       writer().sasl_initial(scram->mechanism(), *first);
@@ -132,12 +132,17 @@ Task<Status> UnitConnection::authenticate(const wire::Authentication& request,
   }
 }
 
+// Each unit has its own service user.
+const std::string& UnitConnection::login_role() const {
+  return identity_.keys || record_.service_user.empty() ? identity_.role : record_.service_user;
+}
+
 Task<Status> UnitConnection::log_in() {
   if (record_.tls && !record_.host.starts_with('/')) {
     if (auto secured = co_await start_tls(); !secured) co_return secured;
   }
   const std::vector<std::pair<std::string, std::string>> parameters = {
-      {"user", identity_.role}, {"database", identity_.database}, {"client_encoding", "UTF8"}};
+      {"user", login_role()}, {"database", identity_.database}, {"client_encoding", "UTF8"}};
   writer().startup(wire::kProtocol30, parameters);
   if (auto sent = co_await flush(); !sent) co_return sent;
   std::unique_ptr<auth::ScramClient> scram;

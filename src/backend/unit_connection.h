@@ -231,6 +231,7 @@ class UnitConnection {
  private:
   UnitConnection(meta::UnitRecord record, UnitId unit, Identity identity);
   async::Task<Status> log_in();
+  const std::string& login_role() const;
   async::Task<Status> start_tls();
   async::Task<Status> authenticate(const wire::Authentication& request,
                                    std::unique_ptr<auth::ScramClient>& scram);

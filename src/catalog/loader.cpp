@@ -108,6 +108,7 @@ class Builder {
   Status foreign_key_copies();
   Status routines();
   Status spellings();
+  std::string_view seen_there(const Relation& relation, std::string_view hidden_table) const;
   Status hidden();
   void hidden_calls(const HiddenFinder& finder);
   void hidden_spellings(const HiddenFinder& finder);
@@ -125,6 +126,8 @@ class Builder {
   std::vector<Routine> routines_;
   std::vector<Dependency> dependencies_, triggers_;
   std::vector<Dependency> calls_;  // by a table's own code and types
+  std::unordered_set<std::string_view>
+      far_tables_;  // on other units, with no more than their definition on home
   std::vector<Spelling> spellings_;
   std::unordered_set<Oid> immutable_;   // plain functions, neither aggregates nor procedures
   std::unordered_set<Oid> pure_;        // of these: read no tables
@@ -271,7 +274,7 @@ Status Builder::relations() {
     Fields row(fields);
     auto made = relation(row);
     if (!made) return fail(std::move(made.error()));
-    if ((*made)->oid != 0) by_oid_[(*made)->oid] = made->get();  // 0: lives on another unit
+    by_oid_[(*made)->oid] = made->get();
     relations_.push_back(std::move(*made));
   }
   return {};
@@ -384,12 +387,21 @@ Status Builder::spellings() {
   return {};
 }
 
+// What code of a relation on another unit reads there is not hidden from it.
+std::string_view Builder::seen_there(const Relation& relation, std::string_view hidden_table) const {
+  if (relation.unit == out_->home || !far_tables_.contains(hidden_table)) return hidden_table;
+  return {};
+}
+
 Status Builder::hidden() {
   std::unordered_set<Oid> calling;
   for (const Dependency& call : calls_) calling.insert(call.from.oid);
   std::vector<NamedRelation> named;
   for (const auto& relation : relations_) {
-    const bool sharded = relation->group != nullptr;
+    const bool far =
+        relation->unit != out_->home && relation->placement == Placement::kSingle && !is_view(*relation);
+    if (far) far_tables_.insert(relation->name), out_->has_far_tables = true;
+    const bool sharded = relation->group != nullptr || far;
     const bool calls = !sharded && calling.contains(relation->oid);
     if (sharded || calls || is_view(*relation))
       named.push_back({relation->oid, relation->name, sharded, calls});
@@ -398,7 +410,7 @@ Status Builder::hidden() {
   uses.insert(uses.end(), calls_.begin(), calls_.end());
   const HiddenFinder finder(named, routines_, uses, spellings_);
   for (const auto& relation : relations_) {
-    if (is_view(*relation)) relation->hides_sharded = finder.relation(relation->oid);
+    if (is_view(*relation)) relation->hides_sharded = seen_there(*relation, finder.relation(relation->oid));
   }
   for (const auto& routine : routines_) {
     const std::string_view table_name = finder.routine(routine.oid);
@@ -417,8 +429,9 @@ void Builder::hidden_calls(const HiddenFinder& finder) {
   for (const auto& fields : table(kCalls)) {
     Fields row(fields);
     Relation* relation = find(row.number<Oid>(0));
-    const std::string_view table_name = finder.routine(row.number<Oid>(1));
-    if (relation == nullptr || table_name.empty()) continue;
+    if (relation == nullptr) continue;
+    const std::string_view table_name = seen_there(*relation, finder.routine(row.number<Oid>(1)));
+    if (table_name.empty()) continue;
     if (relation->calls_hidden.empty()) relation->calls_hidden = table_name;
     if (row.text(2) == "d") continue;
     const bool assigned = row.text(2) == "a";

@@ -70,11 +70,11 @@ struct ShardGroup {
 };
 
 struct Relation {
-  Oid oid = 0;               // on the home unit; 0 for a single table of another unit
+  Oid oid = 0;               // on the home unit
   std::string schema, name;  // unquoted
   RelationKind kind = RelationKind::kTable;
   Placement placement = Placement::kSingle;
-  UnitId unit;                        // kSingle: where it lives
+  UnitId unit;                        // kSingle: where it lives; home has the definition in any case
   const ShardGroup* group = nullptr;  // kSharded
   std::vector<int16_t> key_attnums;   // kSharded: attnums of the key columns, in key order
   std::vector<Column> columns;        // filled for kSharded and kBroadcast; empty for single tables
@@ -194,6 +194,9 @@ class Snapshot {
   // objects.
   bool changes_session(std::string_view schema, std::string_view name) const;
   bool has_sharded() const { return !groups.empty(); }
+  // Code that runs on the home unit may miss rows: tables are sharded, or single ones live on another unit.
+  bool may_miss_rows() const { return has_sharded() || has_far_tables; }
+  bool has_far_tables = false;
   const std::vector<std::unique_ptr<Relation>>& relations() const { return relations_; }
 
   void add(std::unique_ptr<Relation> relation);

@@ -62,8 +62,10 @@ class AdminContext {
   // Makes a checked server a unit that has what all units have, and stores its record. On an error nothing of
   // it is known. Gives notices.
   virtual async::Task<Result<std::vector<std::string>>> add_unit(meta::UnitRecord unit) = 0;
+  // Makes what is on a unit only, and was made there, part of the cluster; gives the number of tables.
+  virtual async::Task<Result<uint64_t>> load_tables(meta::UnitRecord unit) = 0;
   // Takes a unit out, if `may_leave` says so for the catalogs of all databases as of that moment: first its
-  // record, then what Decan has made there. Gives notices.
+  // record, then what Decan has made there. Its single tables are forgotten. Gives notices.
   using MayLeave = std::function<Status(const std::vector<catalog::SnapshotPtr>&)>;
   virtual async::Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit,
                                                                     MayLeave may_leave) = 0;

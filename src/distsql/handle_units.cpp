@@ -236,6 +236,35 @@ Task<Result<AdminResult>> handle(AdminContext& context, UnregisterUnits node) {
   co_return result;
 }
 
+Task<Result<AdminResult>> handle(AdminContext& context, LoadSingleTables node) {
+  if (auto allowed = check_administrator(context, "load single tables"); !allowed)
+    co_return fail(allowed.error());
+  if (auto outside = check_no_block(context, "LOAD SINGLE TABLE"); !outside) co_return fail(outside.error());
+  auto known = co_await units_of(context);
+  if (!known) co_return fail(known.error());
+  std::vector<UnitRecord> units;
+  for (const LoadSingleTables::Pattern& pattern : node.patterns) {
+    const bool all = pattern.table == "*" && (pattern.schema.empty() || pattern.schema == "*");
+    if (!all)
+      co_return fail(sqlstate::kFeatureNotSupported, "tables of a storage unit are loaded all together", {},
+                     "LOAD SINGLE TABLE " + (pattern.unit == "*" ? "*.*" : pattern.unit + ".*") + ".");
+    if (pattern.unit != "*" && find(*known, pattern.unit) == nullptr) co_return no_unit(pattern.unit);
+    for (const UnitRecord& unit : *known) {
+      const bool meant = pattern.unit == "*" || pattern.unit == unit.name;
+      if (meant && unit.ordinal != context.runner().home().value && find(units, unit.name) == nullptr)
+        units.push_back(unit);
+    }
+  }
+  AdminResult result;
+  for (const UnitRecord& unit : units) {
+    auto loaded = co_await context.load_tables(unit);
+    if (!loaded) co_return fail(loaded.error());
+    result.notices.push_back(std::to_string(*loaded) + " tables of storage unit \"" + unit.name +
+                             "\" loaded");
+  }
+  co_return result;
+}
+
 Task<Result<AdminResult>> show_storage_units(AdminContext& context, Show node) {
   auto units = co_await units_of(context);
   if (!units) co_return fail(units.error());

@@ -17,6 +17,7 @@ using Row = std::vector<std::optional<std::string>>;
 async::Task<Result<AdminResult>> handle(AdminContext& context, RegisterUnits node);
 async::Task<Result<AdminResult>> handle(AdminContext& context, AlterUnits node);
 async::Task<Result<AdminResult>> handle(AdminContext& context, UnregisterUnits node);
+async::Task<Result<AdminResult>> handle(AdminContext& context, LoadSingleTables node);
 async::Task<Result<AdminResult>> handle(AdminContext& context, DefineShardingTableRules node);
 async::Task<Result<AdminResult>> handle(AdminContext& context, CreateBroadcastRule node);
 async::Task<Result<AdminResult>> drop_table_rules(AdminContext& context, Drop node);

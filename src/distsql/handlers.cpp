@@ -200,7 +200,6 @@ struct Dispatch {
   Answer operator()(DefineMaskRules&) const { return coming(tag, kMask); }
   Answer operator()(DefineShadowRules&) const { return coming(tag, kShadow); }
   Answer operator()(DefineDefaultShadowAlgorithm&) const { return coming(tag, kShadow); }
-  Answer operator()(LoadSingleTables&) const { return coming(tag, kSingle); }
   Answer operator()(UnloadSingleTables&) const { return coming(tag, kSingle); }
   Answer operator()(SetDefaultSingleTableUnit&) const { return coming(tag, kSingle); }
   Answer operator()(ChangeComputeNode&) const { return coming(tag, kNodes); }

@@ -200,6 +200,15 @@ TEST_F(Handlers, UnregisteringLooksAtSingleTables) {
   good("UNREGISTER STORAGE UNIT ds_2 IGNORE SINGLE TABLES");
 }
 
+TEST_F(Handlers, LoadingTakesAllTablesOfUnitsButHome) {
+  EXPECT_THAT(good("LOAD SINGLE TABLE ds_1.*").notices, ElementsAre(HasSubstr("3 tables")));
+  good("LOAD SINGLE TABLE *.*.*");
+  good("LOAD SINGLE TABLE ds_0.*");
+  EXPECT_THAT(context_.loaded, ElementsAre("ds_1", "ds_1"));
+  bad("LOAD SINGLE TABLE ds_1.t", "0A000");
+  bad("LOAD SINGLE TABLE ds_9.*", "42704");
+}
+
 TEST_F(Handlers, RulesUsedByAUnitAreNamed) {
   EXPECT_EQ(text_of(good("SHOW RULES USED STORAGE UNIT ds_1")),
             "broadcast|t_rate\nsharding|sales.t_item\nsharding|t_order");

@@ -61,7 +61,7 @@ class TestContext : public AdminContext {
   std::string database_name = "db";
   bool administrator = true;
   std::vector<std::string> path = {"public"};
-  std::vector<std::string> prepared, killed;
+  std::vector<std::string> prepared, killed, loaded;
   std::map<std::string, std::string> settings = {{"sql_show", "false"}, {"max_pool", "50"}};
   int unit_changes = 0;
   Status prepare_answer;
@@ -83,6 +83,10 @@ class TestContext : public AdminContext {
     unit.ordinal = *meta::claim_ordinal(store);
     if (auto saved = meta::save_unit(store, unit, true); !saved) co_return fail(saved.error());
     co_return std::vector<std::string>{};
+  }
+  async::Task<Result<uint64_t>> load_tables(meta::UnitRecord unit) override {
+    loaded.push_back(unit.name);
+    co_return 3;
   }
   async::Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit,
                                                             MayLeave may_leave) override {

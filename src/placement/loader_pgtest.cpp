@@ -233,18 +233,25 @@ TEST_F(Loader, RefusesAMapThatNamesUnknownUnits) {
 }
 
 TEST_F(Loader, KnowsSingleTablesOfOtherUnits) {
-  home().exec("SELECT decan.load_single_table('public', 'Far Away', 2); CREATE TABLE here(k int)");
-  EXPECT_EQ(home().error_of("SELECT decan.load_single_table('public', 'here', 2)").sqlstate(), "42P07");
+  home().exec(
+      "CREATE TABLE \"Far Away\"(k serial PRIMARY KEY); CREATE TABLE here(k int);"
+      "CREATE VIEW far AS SELECT k FROM \"Far Away\"; CREATE VIEW farther AS SELECT k FROM far;"
+      "CREATE FUNCTION reads_far() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM far';"
+      "INSERT INTO decan.attached VALUES ('\"Far Away\"'::regclass, 2)");
   auto snapshot = units().snapshot();
-  const auto* relation = snapshot->find_exact("public", "Far Away");
-  ASSERT_NE(relation, nullptr);
-  EXPECT_EQ(relation->placement, Placement::kSingle);
-  EXPECT_EQ(relation->unit, UnitId{2});
-  EXPECT_EQ(snapshot->find_by_oid(0), nullptr);
-  home().exec("SELECT decan.load_single_table('public', 'Far Away', NULL)");
-  EXPECT_EQ(units().snapshot()->find_exact("public", "Far Away"), nullptr);
-  EXPECT_EQ(home().error_of("SELECT decan.load_single_table('public', 'Far Away', NULL)").sqlstate(),
-            "42P01");
+  for (const char* name : {"Far Away", "Far Away_pkey", "Far Away_k_seq", "far", "farther"}) {
+    const auto* relation = snapshot->find_exact("public", name);
+    ASSERT_NE(relation, nullptr) << name;
+    EXPECT_EQ(relation->placement, Placement::kSingle) << name;
+    EXPECT_EQ(relation->unit, UnitId{2}) << name;
+    EXPECT_EQ(relation->hides_sharded, "") << name;
+  }
+  EXPECT_EQ(snapshot->find_exact("public", "here")->unit, UnitId{0});
+  ASSERT_NE(snapshot->hidden_function("", "reads_far"), nullptr);
+  EXPECT_EQ(state(units().distribute(by("\"Far Away\"", {"k"}))), "0A000");
+  EXPECT_EQ(state(units().reference("\"Far Away\"")), "0A000");
+  home().exec("DROP TABLE \"Far Away\" CASCADE");
+  EXPECT_EQ(home().exec("SELECT count(*) FROM decan.attached").rows[0][0], "0");
 }
 
 TEST_F(Loader, TakesThousandsOfTablesInAFractionOfASecond) {

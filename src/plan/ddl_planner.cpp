@@ -188,16 +188,12 @@ std::vector<const Relation*> DdlPlanner::relations_of(const std::vector<Tree>& n
   return out;
 }
 
-// What ACCESS SHARE keeps out changes a placed table on all units: the home unit's lock stands for it. So
+// What ACCESS SHARE keeps out changes a table's definition, on the home unit too: its lock stands for all. So
 // pg_dump can lock tables of every kind in its one snapshot.
 void DdlPlanner::lock() {
   constexpr int64_t kAccessShare = 1;
   const auto relations = relations_of(tree_.list("relations"));
-  const bool home = std::ranges::all_of(relations, [&](const Relation* relation) {
-    const Where at = where(relation);
-    return at.everywhere || at.unit == snapshot_.home;
-  });
-  if (home && tree_.num("mode") == kAccessShare) return run_home();
+  if (tree_.num("mode") == kAccessShare) return run_home();
   run_for(relations, false);
 }
 

@@ -85,13 +85,11 @@ void QueryPlanner::note_spellings() {
 
 namespace {
 
-void note_origin(const catalog::Relation* relation, Plan& out) {
-  if (relation == nullptr || relation->oid == 0 ||
-      std::ranges::find(out.origins, relation) != out.origins.end())
-    return;
-  const bool everywhere =
-      relation->placement != Placement::kSingle || relation->kind == catalog::RelationKind::kView;
-  if (everywhere) out.origins.push_back(relation);
+void note_origin(const catalog::Relation* relation, UnitId home, Plan& out) {
+  if (relation == nullptr || std::ranges::find(out.origins, relation) != out.origins.end()) return;
+  const bool on_others = relation->placement != Placement::kSingle ||
+                         relation->kind == catalog::RelationKind::kView || relation->unit != home;
+  if (on_others) out.origins.push_back(relation);
 }
 
 }  // namespace
@@ -126,10 +124,10 @@ void QueryPlanner::describe(Plan& out) const {
   }
   out.returns_rows = out.returns_rows || !query_.returning.empty();
   if (out.returns_rows) {
-    for (const Source& source : scope_.sources()) note_origin(source.relation, out);
+    for (const Source& source : scope_.sources()) note_origin(source.relation, snapshot_.home, out);
   }
   out.effects.writes = survey_.write_target != nullptr || !survey_.inner_writes.empty() ||
-                       survey_.calls_volatile_user_function || is_sequence_function(survey_.home_function);
+                       survey_.calls_volatile_user_function || survey_.advances_sequence;
   out.effects.takes_row_locks = survey_.locks_rows;
   out.effects.session_advisory_lock = survey_.session_advisory_lock;
   out.effects.uses_sequences = survey_.uses_sequences;
@@ -150,9 +148,8 @@ void refuse_hidden(Plan& out, const std::string& what, std::string_view table) {
         "Query sharded tables directly. A function of yours whose SQL never touches one may say so: "
         "ALTER FUNCTION … SET decan.dynamic_sql = 'local'.");
   }
-  refuse(out,
-         what + " reads the sharded table \"" + std::string(table) + "\" and would see one unit's rows only",
-         "Query the sharded table itself.");
+  refuse(out, what + " reads the table \"" + std::string(table) + "\" and would see one unit's rows only",
+         "Query the table itself.");
 }
 
 std::optional<std::vector<Oid>> QueryPlanner::known_tables() const {

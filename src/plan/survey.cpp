@@ -164,7 +164,7 @@ class Surveyor {
       out_.hidden_what = "function " + joined(expr.names) + "()";
       out_.hidden_table = hidden->sharded_table;
     }
-    if (snapshot_.has_sharded() && runs_text(expr.names, expr.args.size())) {
+    if (snapshot_.may_miss_rows() && runs_text(expr.names, expr.args.size())) {
       out_.hidden_what = "function " + joined(expr.names) + "()";
       out_.hidden_table = catalog::kDynamicSql;
     }
@@ -193,7 +193,9 @@ class Surveyor {
     out_.unknown_function = joined(expr.names);
     out_.volatile_name = joined(expr.names) + "()";
     if (snapshot_.is_volatile_function(schema, name)) out_.calls_volatile_user_function = true;
-    if (must_run_on_home(name)) out_.home_function = name;
+    const bool far = is_sequence_function(name) && !expr.args.empty() && visit_sequence(expr.args[0]);
+    if (must_run_on_home(name) && !far) out_.home_function = name;
+    if (is_sequence_function(name)) out_.advances_sequence = true;
     if (is_session_advisory_lock(name)) out_.session_advisory_lock = true;
     if (reads_sequences(name))
       out_.reads_sequences = true;
@@ -203,18 +205,20 @@ class Surveyor {
     if (schema != "pg_catalog" && snapshot_.changes_session(schema, name)) out_.changes_session = true;
     if (reads_session_value(name)) out_.reads_session_value = true;
     if (name == "set_config") out_.sets_config = true;
-    if (is_sequence_function(name) && !expr.args.empty()) visit_sequence(expr.args[0]);
   }
 
-  void visit_sequence(const Expr* arg) {
+  // Whether it lives on another unit than home.
+  bool visit_sequence(const Expr* arg) {
     if (arg != nullptr && arg->kind == ExprKind::kCast && !arg->args.empty()) arg = arg->args[0];
     if (arg == nullptr || arg->kind != ExprKind::kLiteral || arg->literal != sql::LiteralType::kString)
-      return;
+      return false;
     const size_t dot = arg->text.find('.');
     const std::string schema = dot == std::string::npos ? "" : arg->text.substr(0, dot);
     const std::string name = dot == std::string::npos ? arg->text : arg->text.substr(dot + 1);
     const auto* relation = snapshot_.find(schema, name, scope_.context().search_path);
-    if (relation != nullptr) visit_relation(relation, nullptr);
+    if (relation == nullptr) return false;
+    visit_relation(relation, nullptr);
+    return relation->unit != snapshot_.home;
   }
 
   const Scope& scope_;

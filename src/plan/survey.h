@@ -26,7 +26,8 @@ struct Survey {
 
   // Functions and expressions that matter to more than one unit, by example.
   std::string unknown_function;
-  std::string home_function;  // has to run on the home unit
+  std::string home_function;       // has to run on the home unit
+  bool advances_sequence = false;  // calls nextval(), setval() or the like itself
   std::string aggregate_or_window;
   bool session_advisory_lock = false;
   bool reads_session_value = false;

@@ -285,7 +285,7 @@ void plan_do(const UtilityInput& input, Plan& out) {
     if (!table.empty())
       return refuse(out, "a DO block that uses the table \"" + table + "\" would see one unit's rows only",
                     "Send its statements one by one.");
-    if (input.context->catalog->has_sharded() && builds_sql(code))
+    if (input.context->catalog->may_miss_rows() && builds_sql(code))
       return refuse(out,
                     "a DO block that puts SQL together would see one unit's rows only, should it read a "
                     "sharded table",
@@ -380,7 +380,8 @@ std::string table_in_code(std::string_view code, const catalog::Snapshot& snapsh
     writes = writes || std::ranges::find(kWrites, name) != kWrites.end();
     for (const auto& relation : snapshot.relations()) {
       if (relation->name != name) continue;
-      if (relation->placement == catalog::Placement::kSharded || !relation->hides_sharded.empty())
+      const bool far = relation->placement == catalog::Placement::kSingle && relation->unit != snapshot.home;
+      if (relation->placement == catalog::Placement::kSharded || !relation->hides_sharded.empty() || far)
         return name;
       if (relation->placement == catalog::Placement::kBroadcast) broadcast = name;
     }

@@ -93,7 +93,7 @@ Task<Status> Session::ddl(Call& call) {
       targets = {node_.home()};
       break;
     case plan::DdlSpec::Scope::kUnit:
-      targets = {spec.unit};
+      targets = where_defined(spec);
       break;
     case plan::DdlSpec::Scope::kAllUnits:
       targets = units();
@@ -128,6 +128,12 @@ Task<Status> Session::ddl(Call& call) {
   if (auto changed = co_await catalog_changed(); !changed) co_return changed;
   if (call.plan->tag == "CREATE TABLE") co_return co_await apply_waiting_rules(before);
   co_return Status{};
+}
+
+// The home unit has the definition of what lives on another one.
+std::vector<UnitId> Session::where_defined(const plan::DdlSpec& spec) const {
+  if (spec.changes_catalog) return {spec.unit, node_.home()};
+  return {spec.unit};
 }
 
 // No unit comes or goes until the transaction ends.
@@ -167,10 +173,9 @@ Task<Status> Session::catalog_changed() {
 Task<Status> Session::ddl_concurrent(Call& call) {
   const plan::Plan& plan = *call.plan;
   const auto& spec = std::get<plan::DdlSpec>(plan.detail);
-  std::vector<UnitId> targets =
-      spec.scope == plan::DdlSpec::Scope::kAllUnits
-          ? units()
-          : std::vector{spec.scope == plan::DdlSpec::Scope::kUnit ? spec.unit : node_.home()};
+  std::vector<UnitId> targets = spec.scope == plan::DdlSpec::Scope::kAllUnits ? units()
+                                : spec.scope == plan::DdlSpec::Scope::kUnit   ? where_defined(spec)
+                                                                              : std::vector{node_.home()};
   std::ranges::stable_partition(targets, [&](UnitId unit) { return unit != node_.home(); });
   const std::string sql = spec.unit_sql.empty() ? std::string(call.values.sql) : spec.unit_sql;
   const bool drops_database = plan.tag == "DROP DATABASE" || plan.tag == "ALTER DATABASE";

@@ -12,12 +12,6 @@ using Kind = backend::Expected::Kind;
 
 namespace {
 
-// The home unit does not know tables that live on another one only.
-bool knows_all_tables(const plan::Plan& plan) {
-  return plan.snapshot && std::ranges::none_of(plan.snapshot->relations(),
-                                               [](const auto& relation) { return relation->oid == 0; });
-}
-
 // Statements whose names and types PostgreSQL resolves when it parses them.
 bool may_be_judged(const plan::Plan& plan) {
   if (std::holds_alternative<plan::AdminCall>(plan.detail)) return false;
@@ -175,7 +169,7 @@ Task<Status> Session::validate(SharedStatement& statement) {
 Task<Status> Session::judged(Status refusal, const plan::Plan& plan, std::string sql,
                              std::vector<Oid> types) {
   if (refusal || refusal.error().sqlstate != sqlstate::kFeatureNotSupported || txn_->status() == 'E' ||
-      !may_be_judged(plan) || !knows_all_tables(plan))
+      !may_be_judged(plan))
     co_return refusal;
   if (auto drained = co_await drain(); !drained) co_return drained;
   auto participant = co_await join(node_.home(), txn_->in_block());

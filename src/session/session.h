@@ -248,6 +248,7 @@ class Session final : public placement::UnitRunner {
   // --- ddl.cpp ---
   Task<Status> ddl(Call& call);
   Task<Status> hold_units();
+  std::vector<UnitId> where_defined(const plan::DdlSpec& spec) const;
   Task<Status> ddl_concurrent(Call& call);
   Task<Status> admin(Call& call);
   Task<Status> distsql(std::string_view sql, bool with_description);

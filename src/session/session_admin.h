@@ -23,6 +23,7 @@ class SessionAdmin final : public distsql::AdminContext {
   Task<Result<meta::UnitRecord>> check_unit(meta::UnitRecord unit,
                                             std::optional<meta::UnitRecord> before) override;
   Task<Result<std::vector<std::string>>> add_unit(meta::UnitRecord unit) override;
+  Task<Result<uint64_t>> load_tables(meta::UnitRecord unit) override;
   Task<Result<std::vector<std::string>>> remove_unit(meta::UnitRecord unit, MayLeave may_leave) override;
   Task<Status> units_changed() override;
   std::vector<std::pair<std::string, std::string>> unit_defaults() const override;
@@ -36,6 +37,7 @@ class SessionAdmin final : public distsql::AdminContext {
  private:
   attach::Ground ground();
   Task<Result<std::vector<std::string>>> add_shut_out(meta::UnitRecord unit);
+  Task<Result<uint64_t>> load_shut_out(meta::UnitRecord unit);
   Task<Result<std::vector<std::string>>> remove_shut_out(meta::UnitRecord unit, MayLeave may_leave);
 
   Session& session_;

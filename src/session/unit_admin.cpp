@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "attach/join.h"
+#include "attach/load.h"
 #include "base/log.h"
 #include "session/session_admin.h"
 
@@ -88,8 +89,55 @@ Task<Result<std::vector<std::string>>> SessionAdmin::add_shut_out(meta::UnitReco
   const auto save = [unit](meta::Store& store) { return meta::save_unit(store, unit, true); };
   if (auto saved = co_await with_store(save); !saved) co_return fail(saved.error());
   if (auto changed = co_await units_changed(); !changed) co_return fail(changed.error());
-  log::info("storage unit registered", {{"unit", unit.name}});
-  co_return std::vector<std::string>{};
+  auto loaded = co_await load_shut_out(unit);
+  if (!loaded) {
+    (void)co_await with_store([unit](meta::Store& store) { return meta::remove_unit(store, unit.name); });
+    (void)co_await units_changed();
+    attach::Ground after = ground();
+    (void)co_await attach::leave(after, unit);
+    co_return fail(loaded.error());
+  }
+  log::info("storage unit registered", {{"unit", unit.name}, {"tables", std::to_string(*loaded)}});
+  std::vector<std::string> notices;
+  if (*loaded > 0)
+    notices.push_back(std::to_string(*loaded) + " tables of storage unit \"" + unit.name +
+                      "\" are single tables of the cluster now");
+  co_return notices;
+}
+
+// What the unit came with, in every database.
+Task<Result<uint64_t>> SessionAdmin::load_shut_out(meta::UnitRecord unit) {
+  attach::Ground here = ground();
+  auto databases = co_await attach::logical_databases(here);
+  if (!databases) co_return fail(databases.error());
+  uint64_t tables = 0;
+  for (const std::string& database : *databases) {
+    Node& node = session_.node_;
+    auto loaded = co_await attach::load_tables(
+        here, {session_.loop_.pool, *node.gids, node.service_identity(database)}, database, unit);
+    if (!loaded) {
+      Error error = loaded.error();
+      error.message = "the tables of storage unit \"" + unit.name + "\" can not be taken over, database \"" +
+                      database + "\": " + error.message;
+      co_return fail(std::move(error));
+    }
+    tables += *loaded;
+    auto refreshed = co_await node.catalogs.refresh(session_.loop_, database);
+    if (!refreshed) co_return fail(refreshed.error());
+  }
+  co_return tables;
+}
+
+Task<Result<uint64_t>> SessionAdmin::load_tables(meta::UnitRecord unit) {
+  const OnlyOne only(session_.node_.changing_units);
+  if (!only) co_return taken();
+  Result<uint64_t> done;
+  if (auto alone = co_await session_.shut_out_all_units(); !alone)
+    done = fail(alone.error());
+  else
+    done = co_await load_shut_out(std::move(unit));
+  session_.open_gate();
+  co_return done;
 }
 
 Task<Result<std::vector<std::string>>> SessionAdmin::remove_unit(meta::UnitRecord unit, MayLeave may_leave) {
@@ -116,10 +164,17 @@ Task<Result<std::vector<std::string>>> SessionAdmin::remove_shut_out(meta::UnitR
     catalogs.push_back(std::move(*snapshot));
   }
   if (auto may = may_leave(catalogs); !may) co_return fail(may.error());
+  for (auto& database : locks.databases()) {
+    if (auto gone =
+            co_await attach::run(*database.home, "SELECT decan.detach(" + std::to_string(unit.ordinal) + ")");
+        !gone)
+      co_return fail(gone.error());
+  }
+  // Home first: it must not name a unit that does not exist.
+  if (auto committed = co_await locks.commit(); !committed) co_return fail(committed.error());
   const auto remove = [name = unit.name](meta::Store& store) { return meta::remove_unit(store, name); };
   if (auto removed = co_await with_store(remove); !removed) co_return fail(removed.error());
   if (auto changed = co_await units_changed(); !changed) co_return fail(changed.error());
-  locks.release();
   log::info("storage unit unregistered", {{"unit", unit.name}});
   std::vector<std::string> notices;
   auto left = co_await attach::leave(here, unit);

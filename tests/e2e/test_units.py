@@ -340,3 +340,141 @@ def test_the_second_unit_of_a_cluster_of_one(server):
         with direct(server) as late:
             assert late.execute("SELECT count(*) FROM u").fetchone()[0] > 0
         assert name in units(sql)
+
+
+@pytest.fixture
+def old_server(server):
+    """A server with a life of its own: two tables that refer to each other's keys, and what they need."""
+    with direct(server, "postgres") as late:
+        late.execute("CREATE ROLE old_owner LOGIN PASSWORD 'old secret'")
+        late.execute("CREATE DATABASE decan")
+    with direct(server) as late:
+        late.execute("""
+            CREATE SCHEMA old; GRANT USAGE ON SCHEMA old TO PUBLIC;
+            CREATE TYPE old.state AS ENUM ('open', 'done');
+            CREATE TABLE old.task (id serial PRIMARY KEY, title text NOT NULL, state old.state DEFAULT 'open');
+            CREATE TABLE old.note (id int GENERATED ALWAYS AS IDENTITY, task int NOT NULL REFERENCES old.task ON DELETE CASCADE,
+                text text);
+            CREATE INDEX note_task ON old.note (task);
+            CREATE VIEW old.todo AS SELECT id, title FROM old.task WHERE state = 'open';
+            CREATE FUNCTION old.shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.title := upper(NEW.title); RETURN NEW; END';
+            CREATE TRIGGER shout BEFORE INSERT ON old.task FOR EACH ROW EXECUTE FUNCTION old.shout();
+            CREATE FUNCTION old.count_tasks() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM old.task';
+            CREATE TABLE old.owned (k int PRIMARY KEY); ALTER TABLE old.owned OWNER TO old_owner;
+            COMMENT ON TABLE old.task IS 'to do';
+            INSERT INTO old.task (title, state) VALUES ('a', 'open'), ('b', 'done'), ('c', 'open');
+            INSERT INTO old.note (task, text) VALUES (1, 'one'), (3, 'three'), (3, 'more');
+            INSERT INTO old.owned VALUES (1)""")
+    return server
+
+
+def test_tables_that_a_server_came_with_are_single_tables(home, old_server, sql):
+    sql.execute("CREATE TABLE here (k int PRIMARY KEY)")
+    sql.execute("CREATE TABLE spread (k int PRIMARY KEY)")
+    sql.execute("SELECT create_distributed_table('spread', 'k')")
+    notices = []
+    sql.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    name = register(sql, old_server)
+    assert any(text.startswith("3 tables of storage unit") for text in notices)
+    singles = dict(sql.execute("SHOW SINGLE TABLES").fetchall())
+    assert singles["old.task"] == singles["old.note"] == name and singles["here"] == "ds_0"
+    assert {"task", "note", "todo"} <= {row[0] for row in sql.execute("SHOW LOGICAL TABLES").fetchall()}
+
+    # Read and written there, in transactions, by COPY and by sequences.
+    assert sql.execute("SELECT id, title, state FROM old.task ORDER BY id").fetchall() == [
+        (1, "A", "open"), (2, "B", "done"), (3, "C", "open")]
+    assert sql.execute("SELECT t.title, n.text FROM old.task t JOIN old.note n ON n.task = t.id ORDER BY n.id").fetchall() == [
+        ("A", "one"), ("C", "three"), ("C", "more")]
+    assert sql.execute("SELECT title FROM old.todo ORDER BY 1").fetchall() == [("A",), ("C",)]
+    assert sql.execute("INSERT INTO old.task (title) VALUES ('d') RETURNING id, title").fetchone() == (4, "D")
+    assert sql.execute("SELECT nextval('old.task_id_seq')").fetchone() == (5,)
+    assert sql.execute("INSERT INTO old.task (title) VALUES (%s) RETURNING id", ("f",)).fetchone() == (6,)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        sql.execute("INSERT INTO old.note (task, text) VALUES (99, 'none')")
+    with sql.cursor().copy("COPY old.note (task, text) FROM STDIN") as copy:
+        copy.write_row((6, "copied"))
+    with sql.cursor().copy("COPY (SELECT text FROM old.note WHERE task = 6) TO STDOUT") as copy:
+        assert list(copy.rows()) == [("copied",)]
+    with pytest.raises(ZeroDivisionError), sql.transaction():
+        sql.execute("DELETE FROM old.task")
+        sql.execute("INSERT INTO here VALUES (1)")
+        raise ZeroDivisionError
+    with sql.transaction():   # over two units
+        sql.execute("UPDATE old.task SET state = 'done' WHERE id = 1")
+        sql.execute("INSERT INTO here VALUES (1)")
+    assert sql.execute("SELECT count(*) FROM old.task WHERE state = 'done'").fetchone() == (2,)
+    for join in ("SELECT count(*) FROM old.task, here", "SELECT count(*) FROM old.task t JOIN spread s ON s.k = t.id",
+                 "SELECT old.count_tasks()", "DO $$ BEGIN DELETE FROM old.task; END $$",
+                 "DO $$ BEGIN EXECUTE 'DELETE FROM old.' || 'task'; END $$"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            sql.execute(join)
+    with psycopg.connect(home.dsn(user="old_owner", password="old secret"), autocommit=True) as owner:
+        assert owner.execute("SELECT k FROM old.owned").fetchall() == [(1,)]
+
+    # DDL keeps both sides alike; home has no rows.
+    for statement in ("ALTER TABLE old.task ADD COLUMN due date NOT NULL DEFAULT '2026-01-01'",
+                      "ALTER TABLE old.task ADD COLUMN rank bigserial", "CREATE UNIQUE INDEX task_title ON old.task (title)",
+                      "COMMENT ON COLUMN old.task.due IS 'when'", "GRANT SELECT ON old.task TO PUBLIC",
+                      "ALTER TABLE old.note RENAME TO remark", "CREATE VIEW old.short AS SELECT title FROM old.task",
+                      "CREATE INDEX CONCURRENTLY task_due ON old.task (due)", "ALTER TYPE old.state ADD VALUE 'late'",
+                      "TRUNCATE old.remark", "ALTER TABLE old.remark SET SCHEMA public"):
+        sql.execute(statement)
+    assert sql.execute("SELECT count(*) FROM old.short").fetchone() == (5,)
+    assert sql.execute("SELECT max(rank) FROM old.task").fetchone() == (5,)
+    assert sql.execute("INSERT INTO old.task (title) VALUES ('g') RETURNING rank").fetchone() == (6,)
+    assert sql.execute("SELECT count(*) FROM remark").fetchone() == (0,)
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        sql.execute("ALTER TABLE old.task ALTER COLUMN state SET NOT NULL, ADD COLUMN nothing int NOT NULL")
+    with direct(old_server) as late, psycopg.connect(unit_dsn(home, 0), autocommit=True) as first:
+        query = """SELECT c.relname, c.relkind, c.relacl::text, pg_get_userbyid(c.relowner), obj_description(c.oid, 'pg_class'),
+                          (SELECT string_agg(concat(attname, format_type(atttypid, atttypmod), attnotnull, col_description(c.oid, attnum)),
+                                             ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)
+                   FROM pg_class c WHERE relnamespace = 'old'::regnamespace ORDER BY 1"""
+        assert late.execute(query).fetchall() == first.execute(query).fetchall()
+        assert first.execute("SELECT count(*) FROM old.task").fetchone() == (0,)
+        assert late.execute("SELECT count(*) FROM old.task").fetchone() == (6,)
+    for call in ("create_reference_table('old.task')", "create_distributed_table('old.task', 'id')",
+                 "undistribute_table('old.task')"):
+        with pytest.raises(psycopg.Error) as refused:
+            sql.execute(f"SELECT {call}")
+        assert refused.value.sqlstate in ("0A000", "55000")
+    sql.execute("DROP INDEX old.task_title")
+    sql.execute("DROP TABLE remark")
+
+    # What is made there directly is loaded when it is asked for.
+    with direct(old_server) as late:
+        late.execute("CREATE TABLE old.fresh (k int PRIMARY KEY, task int REFERENCES old.task)")
+        late.execute("INSERT INTO old.fresh VALUES (1, 1)")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        sql.execute("SELECT * FROM old.fresh")
+    sql.execute(f"LOAD SINGLE TABLE {name}.*")
+    assert sql.execute("SELECT * FROM old.fresh").fetchall() == [(1, 1)]
+
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refused:
+        sql.execute(f"UNREGISTER STORAGE UNIT {name}")
+    assert "single table" in refused.value.diag.message_detail
+    sql.execute(f"UNREGISTER STORAGE UNIT {name} IGNORE SINGLE TABLES")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        sql.execute("SELECT * FROM old.task")
+    with direct(old_server) as late:
+        assert late.execute("SELECT count(*) FROM old.task").fetchone() == (6,)
+        assert late.execute("SELECT to_regnamespace('decan')").fetchone() == (None,)
+        assert late.execute("INSERT INTO old.task (title) VALUES ('plain') RETURNING title").fetchone() == ("PLAIN",)
+
+
+def test_tables_that_can_not_be_taken_over_leave_no_unit(server, sql):
+    with direct(server, "postgres") as late:
+        late.execute("CREATE DATABASE decan")
+    with direct(server) as late:
+        late.execute("CREATE TABLE fine (k int)")
+        late.execute("CREATE TABLE bad (k int, CONSTRAINT wrong CHECK (k > 0))")
+        late.execute("CREATE INDEX taken ON fine (k)")
+    sql.execute("CREATE TABLE ours (k int)")
+    sql.execute("CREATE INDEX taken ON ours (k)")
+    before = units(sql)
+    with pytest.raises(psycopg.errors.DuplicateTable, match="taken"):
+        register(sql, server)
+    assert units(sql) == before
+    assert sql.execute("SELECT to_regclass('fine'), to_regclass('bad')").fetchone() == (None, None)
+    with direct(server) as late:
+        assert late.execute("SELECT to_regnamespace('decan'), to_regclass('fine') IS NOT NULL").fetchone() == (None, True)

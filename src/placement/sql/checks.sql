@@ -118,6 +118,9 @@ BEGIN
   IF placed IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING MESSAGE = format('table %s is %s already', rel::regclass, placed),
       HINT = format('SELECT undistribute_table(%L) makes it a single table again.', rel::regclass);
+  ELSIF EXISTS (SELECT FROM decan.attached a WHERE a.relid = rel) THEN
+    PERFORM decan.refuse(format('table %s can not be placed: its rows are on the storage unit that it came with', rel::regclass),
+      'Create a new table, place it, and copy the rows.');
   ELSIF c.relkind NOT IN ('r', 'p') THEN
     RAISE wrong_object_type USING MESSAGE = format('%s is not a table', rel::regclass);
   END IF;

@@ -156,6 +156,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   leaf text;
 BEGIN
+  DELETE FROM decan.attached a USING pg_event_trigger_dropped_objects() d
+   WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = a.relid;
   IF NOT EXISTS (SELECT FROM decan.relation) THEN RETURN; END IF;
   DELETE FROM decan.relation r USING pg_event_trigger_dropped_objects() d
    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.objid = r.relid;

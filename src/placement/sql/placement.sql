@@ -289,23 +289,3 @@ BEGIN
     END IF;
   END LOOP;
 END $$;
-
--- Makes a table of another unit known, or forgets it (unit NULL). For the owner of the database.
-CREATE OR REPLACE FUNCTION decan.load_single_table(schema_name name, table_name name, unit int) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF NOT pg_has_role(decan.caller(), (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()), 'USAGE') THEN
-    RAISE insufficient_privilege USING MESSAGE = 'must be owner of the database';
-  END IF;
-  DELETE FROM decan.single_table s WHERE s.schema_name = load_single_table.schema_name AND s.table_name = load_single_table.table_name;
-  IF unit IS NULL THEN
-    IF NOT FOUND THEN
-      RAISE undefined_table USING MESSAGE = format('no single table %I.%I of another unit is loaded', schema_name, table_name);
-    END IF;
-    RETURN;
-  END IF;
-  IF to_regclass(format('%I.%I', schema_name, table_name)) IS NOT NULL THEN
-    RAISE duplicate_table USING MESSAGE = format('relation "%s" already exists on the home unit', table_name);
-  END IF;
-  INSERT INTO decan.single_table VALUES (load_single_table.schema_name, load_single_table.table_name, load_single_table.unit);
-END $$;

@@ -76,12 +76,11 @@ CREATE TABLE IF NOT EXISTS decan.relation (
   CHECK ((placement = 'sharded') = (group_id IS NOT NULL AND leaf_prefix IS NOT NULL))
 );
 
--- Single tables that live on another unit than home, kept on the home unit. All other tables that nobody placed live on home.
-CREATE TABLE IF NOT EXISTS decan.single_table (
-  schema_name name,
-  table_name name,
-  unit int NOT NULL,
-  PRIMARY KEY (schema_name, table_name)
+-- On the home unit: tables, materialized views, foreign tables and sequences that live on another unit. Home has their definition, and
+-- no rows. All other tables that nobody placed live on home.
+CREATE TABLE IF NOT EXISTS decan.attached (
+  relid oid PRIMARY KEY,
+  unit int NOT NULL
 );
 
 -- What a sequence of a sharded table was before it was given a range of its own on every unit.
@@ -97,7 +96,7 @@ CREATE TABLE IF NOT EXISTS decan.sequence (
 CREATE TABLE IF NOT EXISTS decan.change (xid xid8 PRIMARY KEY);
 
 REVOKE ALL ON ALL TABLES IN SCHEMA decan FROM PUBLIC;
-GRANT SELECT ON decan.version, decan.map, decan.shard_group, decan.bucket, decan.relation, decan.sequence, decan.single_table TO PUBLIC;
+GRANT SELECT ON decan.version, decan.map, decan.shard_group, decan.bucket, decan.relation, decan.sequence, decan.attached TO PUBLIC;
 
 -- The role whose rights count: SET ROLE's when there is one. Inside SECURITY DEFINER functions current_user is their owner.
 CREATE OR REPLACE FUNCTION decan.caller() RETURNS name

@@ -194,3 +194,61 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION decan.objects(), decan.left_out(oid[]), decan.placement_statements(), decan.broadcast_tables(), decan.begin_unit_change(),
   decan.join_as(int, int, bigint), decan.grow(int), decan.leave(text[]) FROM PUBLIC;
+
+-- On the unit: objects that a superuser of the server owns would be out of every client's reach.
+CREATE OR REPLACE FUNCTION decan.hand_over(objects text[], owner name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  o record;
+BEGIN
+  PERFORM decan.begin_unit_change();
+  FOR o IN SELECT b.kind, b.identity FROM decan.objects() b
+            WHERE b.kind || ' ' || b.identity = ANY (objects)
+              AND b.kind IN ('schema', 'table', 'view', 'materialized view', 'foreign table', 'sequence', 'type', 'function', 'procedure', 'aggregate')
+              AND (SELECT a.rolsuper FROM pg_authid a
+                    WHERE a.oid = coalesce((SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+                                             WHERE d.datname = current_database() AND s.classid = b.class AND s.objid = b.id
+                                               AND s.objsubid = 0 AND s.deptype = 'o'), 10))
+              AND NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = b.class AND p.objid = b.id AND p.deptype = 'a'
+                                 AND p.refclassid = 'pg_class'::regclass AND b.kind = 'sequence') LOOP
+    EXECUTE format('ALTER %s %s OWNER TO %I', o.kind, o.identity, owner);
+  END LOOP;
+  PERFORM decan.end_change();
+END $$;
+
+-- On the home unit, where the definitions have been made: their rows are on that unit. Sequences are at their end here, so that a call
+-- which comes to the wrong place fails. Gives the number of tables.
+CREATE OR REPLACE FUNCTION decan.attach(objects text[], unit int) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tables bigint;
+BEGIN
+  WITH made AS (
+    INSERT INTO decan.attached
+    SELECT o.id, attach.unit FROM decan.objects() o
+     WHERE o.kind || ' ' || o.identity = ANY (objects) AND o.kind IN ('table', 'materialized view', 'foreign table', 'sequence')
+    RETURNING relid
+  )
+  SELECT count(*) INTO tables FROM made JOIN pg_class c ON c.oid = made.relid AND c.relkind <> 'S';
+  PERFORM setval(s.seqrelid, CASE WHEN s.seqincrement > 0 THEN s.seqmax ELSE s.seqmin END)
+     FROM pg_sequence s
+    WHERE EXISTS (SELECT FROM decan.attached a WHERE a.relid = s.seqrelid)
+       OR EXISTS (SELECT FROM decan.attached a JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.relid
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i'));
+  RETURN tables;
+END $$;
+
+-- On the home unit: the definitions of what lives on a unit that leaves, and what depends on them.
+CREATE OR REPLACE FUNCTION decan.detach(unit int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  t record;
+BEGIN
+  PERFORM decan.begin_unit_change();
+  FOR t IN SELECT o.kind, o.identity FROM decan.objects() o JOIN decan.attached a ON o.class = 'pg_class'::regclass AND a.relid = o.id
+            WHERE a.unit = detach.unit LOOP
+    EXECUTE format('DROP %s IF EXISTS %s CASCADE', t.kind, t.identity);
+  END LOOP;
+  PERFORM decan.end_change();
+END $$;
+REVOKE ALL ON FUNCTION decan.hand_over(text[], name), decan.attach(text[], int), decan.detach(int) FROM PUBLIC;
