@@ -24,15 +24,7 @@ SELECT group_id, bucket, unit, modulus, remainder,
        accepts_null, is_default
   FROM decan.bucket ORDER BY group_id, bucket;
 
-WITH RECURSIVE far(relid, unit) AS (
-  SELECT relid, unit FROM decan.attached
-  UNION
-  SELECT v.oid, f.unit FROM far f
-    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = f.relid
-     AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind IN ('v', 'm')
-)
-SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement, 'single'), r.group_id, coalesce(a.unit, ai.unit, ao.unit), r.leaf_prefix,
+SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement, 'single'), r.group_id, e.unit, r.leaf_prefix,
        c.relrowsecurity, p.partattrs,
        c.relname LIKE 'pg\_%' AND EXISTS (SELECT FROM pg_catalog.pg_class s
                                            WHERE s.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND s.relname = c.relname)
@@ -42,11 +34,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(r.placement, t.placement
   LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = r.relid
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
   LEFT JOIN decan.relation t ON t.relid = i.indrelid
-  LEFT JOIN far a ON a.relid = c.oid
-  LEFT JOIN far ai ON ai.relid = i.indrelid
-  LEFT JOIN pg_catalog.pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.objid = c.oid
-   AND o.refclassid = o.classid AND o.deptype IN ('a', 'i')
-  LEFT JOIN far ao ON ao.relid = o.refobjid
+  LEFT JOIN decan.elsewhere() e ON e.relid = c.oid
  WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c', 'i', 'I')
    AND n.nspname NOT IN ('decan', 'decan_shard', 'pg_toast') AND n.nspname NOT LIKE 'pg\_temp\_%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%';
 

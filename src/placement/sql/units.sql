@@ -68,6 +68,29 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.id AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
 $$;
 
+-- On the home unit: everything that lives on another one. Attached relations, their indexes and sequences, and views that read one.
+CREATE OR REPLACE FUNCTION decan.elsewhere() RETURNS TABLE(relid oid, unit int)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM decan.attached) THEN RETURN; END IF;
+  RETURN QUERY
+  WITH RECURSIVE far(relid, unit) AS (
+    SELECT a.relid, a.unit FROM decan.attached a
+    UNION
+    SELECT v.oid, f.unit
+      FROM far f JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = f.relid AND d.classid = 'pg_rewrite'::regclass
+      JOIN pg_rewrite w ON w.oid = d.objid JOIN pg_class v ON v.oid = w.ev_class AND v.relkind IN ('v', 'm')
+  )
+  SELECT f.relid, f.unit FROM far f
+  UNION
+  SELECT i.indexrelid, f.unit FROM far f JOIN pg_index i ON i.indrelid = f.relid
+  UNION
+  SELECT c.oid, f.unit
+    FROM far f JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = f.relid AND d.classid = 'pg_class'::regclass
+    JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+   WHERE d.deptype IN ('a', 'i');
+END $$;
+
 -- What is on one unit only: the relations `seeds`, functions that name one of them, and whatever depends on either. Functions that
 -- placed tables call are on every unit. name: of relations, as pg_dump reads patterns.
 CREATE OR REPLACE FUNCTION decan.left_out(seeds oid[]) RETURNS TABLE(class oid, id oid, name text)
