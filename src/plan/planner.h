@@ -1,7 +1,10 @@
 // SQL text -> Plans. Pure: no I/O, no clock; any thread.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +48,20 @@ struct ParameterValue {
   std::string_view bytes;
 };
 
+// A key's value that only a server can read, where the statement has to go to one unit: a date in the
+// session's DateStyle, a time without a zone, U&'…'.
+struct UnreadValue {
+  Oid read_as = 0;      // what the literal or parameter is taken for
+  Oid key = 0;          // the key column's type, of the same family
+  bool is_sql = false;  // `text` is a literal as it is written, else the value's text
+  std::string text;
+  auto operator<=>(const UnreadValue&) const = default;
+};
+struct ReadValues {
+  std::map<UnreadValue, std::string> known;  // binary form in the key column's type
+  std::set<UnreadValue> wanted;              // resolve() adds what it had needed
+};
+
 // The values of one execution.
 struct Values {
   std::string_view sql;  // the string that was planned if it holds one statement, else the own text
@@ -53,6 +70,7 @@ struct Values {
   // Start of the transaction as PostgreSQL would show it in ISO form with a zone, "2026-11-20
   // 11:05:00.123456+00". Needed when Plan::needs_now and several units are addressed.
   std::string_view now = {};
+  ReadValues* read = nullptr;  // null: values that only a server can read are refused
 };
 
 struct UnitTarget {
@@ -65,7 +83,7 @@ struct UnitTarget {
 // the statement runs on any one unit, where it finds nothing. kAnyUnit gives empty targets, too. Errors:
 // those of an invalid key literal (22P02 …) are not raised here, since the server may evaluate in another
 // order: such statements go to every unit; but INSERT rows whose key is unknown to us raise 0A000 with a
-// hint.
+// hint; where a server can read it, Values::read says so.
 Result<std::vector<UnitTarget>> resolve(const Plan& plan, const Values& values);
 
 // The same for the usual case, one key with one value that is known, without a vector; nullopt: ask

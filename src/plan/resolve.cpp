@@ -5,6 +5,7 @@
 #include "catalog/partition_hash.h"
 #include "catalog/type_oids.h"
 #include "catalog/value_binary.h"
+#include "plan/array_values.h"
 #include "plan/key_facts.h"
 #include "plan/now_calls.h"
 #include "plan/text.h"
@@ -14,7 +15,6 @@ namespace {
 
 namespace type = catalog::type;
 
-constexpr size_t kMaxArrayElements = 10'000;
 constexpr size_t kMaxCombinations = 4'096;
 
 // What a value means for routing.
@@ -76,7 +76,7 @@ KeyBytes parameter_bytes(const ValueRef& ref, Oid key, const Values& values) {
   return converted(read_as, key, parameter.bytes);
 }
 
-KeyBytes bytes_of(const ValueRef& ref, Oid key, const Values& values, const sql::Template* tpl) {
+KeyBytes bytes_read_here(const ValueRef& ref, Oid key, const Values& values, const sql::Template* tpl) {
   switch (ref.kind) {
     case ValueRef::Kind::kConstant:
       if (ref.is_null) return {Outcome::kNull, {}};
@@ -89,88 +89,51 @@ KeyBytes bytes_of(const ValueRef& ref, Oid key, const Values& values, const sql:
   return {};
 }
 
-// --- arrays ---
-
-// Elements of a one-dimensional array in text form; nullopt for other forms. NULL elements match nothing and
-// are left out.
-std::optional<std::vector<std::string>> text_elements(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\n\r\v\f");
-  const size_t last = text.find_last_not_of(" \t\n\r\v\f");
-  if (first == std::string_view::npos || text[first] != '{' || text[last] != '}') return std::nullopt;
-  text = text.substr(first + 1, last - first - 1);
-  std::vector<std::string> out;
-  size_t i = 0;
-  const auto skip_space = [&] {
-    while (i < text.size() && std::string_view(" \t\n\r\v\f").contains(text[i])) ++i;
-  };
-  skip_space();
-  if (i == text.size()) return out;
-  while (true) {
-    skip_space();
-    std::string element;
-    bool quoted = false;
-    if (i < text.size() && text[i] == '"') {
-      quoted = true;
-      for (++i; i < text.size() && text[i] != '"'; ++i) {
-        if (text[i] == '\\' && ++i == text.size()) return std::nullopt;
-        element += text[i];
-      }
-      if (i++ >= text.size()) return std::nullopt;
-      skip_space();
-    } else {
-      for (; i < text.size() && text[i] != ','; ++i) {
-        if (text[i] == '{' || text[i] == '}' || text[i] == '"' || text[i] == '\\') return std::nullopt;
-        element += text[i];
-      }
-      element.erase(element.find_last_not_of(" \t\n\r\v\f") + 1);
-      if (element.empty()) return std::nullopt;
+// How a server is asked for a value; nullopt: it can not be.
+std::optional<UnreadValue> unread(const ValueRef& ref, Oid key, const Values& values,
+                                  const sql::Template* tpl) {
+  UnreadValue out{ref.type != 0 ? ref.type : key, key, false, {}};
+  switch (ref.kind) {
+    case ValueRef::Kind::kConstant:
+      out.text = ref.constant;
+      break;
+    case ValueRef::Kind::kLiteral: {
+      if (tpl == nullptr || ref.index >= tpl->literals.size() || ref.negated) return std::nullopt;
+      const sql::Literal& literal = tpl->literals[ref.index];
+      out.text = values.sql.substr(literal.offset, literal.bytes);
+      out.is_sql = true;
+      break;
     }
-    const bool null =
-        !quoted && element.size() == 4 &&
-        std::ranges::equal(element, std::string_view("null"), [](char a, char b) { return (a | 0x20) == b; });
-    if (!null) out.push_back(std::move(element));
-    if (out.size() > kMaxArrayElements) return std::nullopt;
-    if (i == text.size()) return out;
-    if (text[i++] != ',') return std::nullopt;
+    case ValueRef::Kind::kParameter: {
+      if (ref.index == 0 || ref.index > values.parameters.size()) return std::nullopt;
+      const ParameterValue& parameter = values.parameters[ref.index - 1];
+      if (parameter.is_binary || (ref.uncertain && parameter.type == 0)) return std::nullopt;
+      if (parameter.type != 0) out.read_as = parameter.type;
+      out.text = parameter.bytes;
+      break;
+    }
   }
+  return type_family(out.read_as) == type_family(key) ? std::optional(std::move(out)) : std::nullopt;
 }
 
-uint32_t read_u32(std::string_view bytes, size_t at) {
-  uint32_t out = 0;
-  for (size_t i = 0; i < 4; ++i) out = out << 8 | static_cast<uint8_t>(bytes[at + i]);
-  return out;
+KeyBytes bytes_of(const ValueRef& ref, Oid key, const Values& values, const sql::Template* tpl) {
+  KeyBytes value = bytes_read_here(ref, key, values, tpl);
+  if (value.outcome != Outcome::kUnknown || values.read == nullptr || values.read->known.empty())
+    return value;
+  const auto asked = unread(ref, key, values, tpl);
+  const auto known = asked ? values.read->known.find(*asked) : values.read->known.end();
+  return known == values.read->known.end() ? value : KeyBytes{Outcome::kValue, known->second};
 }
 
-struct BinaryArray {
-  Oid element = 0;
-  std::vector<std::string_view> values;
-};
-
-// array_recv's format: dimensions, flags, element type, then (length, lower bound) per dimension and the
-// elements.
-std::optional<BinaryArray> binary_elements(std::string_view bytes) {
-  constexpr size_t kHeader = 12;
-  constexpr size_t kDimension = 8;
-  if (bytes.size() < kHeader) return std::nullopt;
-  BinaryArray out;
-  out.element = read_u32(bytes, 8);
-  const uint32_t dimensions = read_u32(bytes, 0);
-  if (dimensions == 0) return out;
-  if (dimensions != 1 || bytes.size() < kHeader + kDimension) return std::nullopt;
-  const uint32_t count = read_u32(bytes, kHeader);
-  if (count > kMaxArrayElements) return std::nullopt;
-  size_t at = kHeader + kDimension;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (bytes.size() - at < 4) return std::nullopt;
-    const uint32_t length = read_u32(bytes, at);
-    at += 4;
-    if (length == 0xFFFFFFFF) continue;
-    if (bytes.size() - at < length) return std::nullopt;
-    out.values.push_back(bytes.substr(at, length));
-    at += length;
-  }
-  return out;
+// Notes a value as wanted that is not known yet.
+void want(const ValueRef& ref, Oid key, const Values& values, const sql::Template* tpl) {
+  constexpr size_t kMost = 10'000;  // read at a time
+  if (values.read == nullptr || values.read->wanted.size() >= kMost) return;
+  if (bytes_of(ref, key, values, tpl).outcome != Outcome::kUnknown) return;
+  if (auto asked = unread(ref, key, values, tpl)) values.read->wanted.insert(std::move(*asked));
 }
+
+// --- arrays and candidates ---
 
 // Values of one key column. False: not known, every bucket may hold rows.
 using Candidates = std::vector<std::optional<std::string>>;
@@ -345,7 +308,12 @@ Result<std::vector<UnitTarget>> by_key(const Plan& plan, const Values& values, c
   if (!routing.also.empty()) {
     for (UnitTarget& target : targets) target.bucket.reset();
   }
-  if (plan.action == Action::kRoute && targets.size() > 1) return fail(several_units_error());
+  if (plan.action == Action::kRoute && targets.size() > 1) {
+    for (size_t i = 0; i < routing.keys.size(); ++i) {
+      for (const ValueRef& ref : routing.keys[i].any_of) want(ref, routing.group->key_types[i], values, tpl);
+    }
+    return fail(several_units_error());
+  }
   return targets;
 }
 
@@ -388,7 +356,14 @@ Result<std::vector<UnitTarget>> insert_targets(const Plan& plan, const InsertRow
   std::vector<UnitTarget> out;
   for (uint32_t i = 0; i < rows.rows.size(); ++i) {
     const auto bucket = insert_bucket(plan, rows, rows.rows[i].key, values, tpl);
-    if (!bucket) return fail(bucket.error());
+    if (!bucket) {
+      // All that has to be read is read at once.
+      for (uint32_t row = i; row < rows.rows.size(); ++row) {
+        const auto& key = rows.rows[row].key;
+        for (size_t k = 0; k < key.size(); ++k) want(key[k], plan.routing.group->key_types[k], values, tpl);
+      }
+      return fail(bucket.error());
+    }
     const UnitId unit = plan.routing.group->buckets[bucket->value].unit;
     if (plan.routing.only_unit && *plan.routing.only_unit != unit) {
       return fail(

@@ -109,6 +109,7 @@ bool Session::is_stale(const wire::ErrorFields& error) const {
 Task<Status> Session::execute(Call& call) {
   const auto give_up = async::Clock::now() + kRetryFor;
   const bool can_plan_again = !call.statement && call.portal == nullptr;
+  call.values.read = &call.read;
   for (int attempt = 0;; ++attempt) {
     while (!loop_.gate.is_open() && loop_.gate.stops(identity_.database, *call.plan, this)) {
       if (auto passed = co_await wait_at_gate(*call.plan); !passed) co_return passed;
@@ -119,6 +120,10 @@ Task<Status> Session::execute(Call& call) {
     if (auto allowed = check_block_epoch(*call.plan); !allowed) co_return allowed;
     auto done = co_await execute_gated(call);
     if (done) co_return done;
+    if (!call.read.wanted.empty()) {
+      if (auto read = co_await read_values(std::move(done), call); !read) co_return read;
+      continue;
+    }
     if (done.error().retry == Retry::kNever) {
       auto types = call.statement ? call.statement->declared_types : std::vector<Oid>();
       co_return co_await judged(std::move(done), *call.plan, std::string(call.values.sql), std::move(types));

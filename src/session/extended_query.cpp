@@ -294,7 +294,13 @@ Task<Status> Session::on_bind(std::string_view body) {
   if (auto one = one_target(call)) {
     bound.targets.push_back(std::move(*one));
   } else {
+    call.statement = bound.statement;
+    call.values.read = &call.read;
     auto targets = targets_of(call);
+    if (!call.read.wanted.empty()) {
+      auto read = co_await read_values(fail(targets.error()), call);
+      targets = read ? targets_of(call) : fail(read.error());
+    }
     if (!targets) {
       const SharedStatementPtr refused = bound.statement;
       portals_.erase(at);
@@ -307,7 +313,10 @@ Task<Status> Session::on_bind(std::string_view body) {
     co_return Status{};
   }
   const UnitId unit = bound.targets.front().unit;
-  if (batch_unit_ && *batch_unit_ != unit) {
+  const bool second = std::ranges::any_of(txn_->participants(), [&](const auto& participant) {
+    return participant->unsynced && participant->connection->unit() != unit;
+  });
+  if (second || (batch_unit_ && *batch_unit_ != unit)) {
     // A second unit in one batch: from here on the batch is a block over both.
     if (auto drained = co_await drain(); !drained) co_return drained;
     if (auto opened = co_await begin_implicit(); !opened) co_return opened;

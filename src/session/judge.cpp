@@ -2,12 +2,16 @@
 // where Decan refuses a statement that PostgreSQL would not take either.
 #include <algorithm>
 
+#include "backend/settings.h"
+#include "catalog/loader_fields.h"
+#include "catalog/type_oids.h"
 #include "session/session.h"
 
 #include "session/outcome.h"
 
 namespace decan::session {
 
+namespace type = catalog::type;
 using Kind = backend::Expected::Kind;
 
 namespace {
@@ -29,6 +33,31 @@ bool may_be_judged(const plan::Plan& plan) {
 bool calls_set_config(const plan::Plan& plan) {
   const auto* spec = std::get_if<plan::SetSpec>(&plan.detail);
   return spec != nullptr && !spec->calls.empty();
+}
+
+// How a key's type is named, and which function gives its binary form.
+struct BinaryForm {
+  Oid type;
+  std::string_view name, send;
+};
+constexpr BinaryForm kBinaryForms[] = {
+    {type::kBool, "bool", "boolsend"},
+    {type::kBytea, "bytea", "byteasend"},
+    {type::kInt2, "int2", "int2send"},
+    {type::kInt4, "int4", "int4send"},
+    {type::kInt8, "int8", "int8send"},
+    {type::kText, "text", "textsend"},
+    {type::kVarchar, "varchar", "varcharsend"},
+    {type::kBpchar, "bpchar", "bpcharsend"},
+    {type::kDate, "date", "date_send"},
+    {type::kTimestamp, "timestamp", "timestamp_send"},
+    {type::kTimestamptz, "timestamptz", "timestamptz_send"},
+    {type::kNumeric, "numeric", "numeric_send"},
+    {type::kUuid, "uuid", "uuid_send"},
+};
+const BinaryForm* find_binary_form(Oid oid) {
+  const auto* found = std::ranges::find(kBinaryForms, oid, &BinaryForm::type);
+  return found == std::end(kBinaryForms) ? nullptr : found;
 }
 
 }  // namespace
@@ -188,6 +217,38 @@ Task<Status> Session::refused(SharedStatement& statement) {
   if (auto allowed = check_place(*statement.plan); !allowed) co_return allowed;
   co_return co_await judged(fail(statement.plan->refusal), *statement.plan, statement.sql,
                             statement.declared_types);
+}
+
+Task<Status> Session::read_values(Status refusal, Call& call) {
+  refusal.error().retry = Retry::kNever;
+  auto types = call.statement ? call.statement->declared_types : std::vector<Oid>();
+  // Literals that PostgreSQL does not take are told as its own error of the whole statement.
+  auto verdict =
+      co_await judged(std::move(refusal), *call.plan, std::string(call.values.sql), std::move(types));
+  if (verdict.error().sqlstate != sqlstate::kFeatureNotSupported) co_return verdict;
+  auto home = co_await join(node_.home(), txn_->in_block());
+  if (!home) co_return verdict;
+  std::string sql;
+  for (const plan::UnreadValue& value : call.read.wanted) {
+    const auto* key = find_binary_form(value.key);
+    const auto* read_as = find_binary_form(value.read_as);
+    if (key == nullptr || read_as == nullptr) co_return verdict;
+    sql += (sql.empty() ? "VALUES (pg_catalog.encode(pg_catalog." : ", (pg_catalog.encode(pg_catalog.") +
+           std::string(key->send) + "((" + (value.is_sql ? value.text : backend::quote_literal(value.text)) +
+           ")::pg_catalog." + std::string(read_as->name) + "::pg_catalog." + std::string(key->name) +
+           "), 'hex') || ',')";
+  }
+  auto rows = co_await hidden_rows(**home, std::move(sql));
+  if (!rows) co_return fail(rows.error());
+  if (rows->size() != call.read.wanted.size()) co_return verdict;
+  for (auto at = rows->begin(); const plan::UnreadValue& value : call.read.wanted) {
+    catalog::Fields row(*at++);
+    const auto bytes = row.values(0);
+    if (!row.ok() || bytes.size() != 1 || !bytes[0]) co_return verdict;
+    call.read.known.emplace(value, *bytes[0]);
+  }
+  call.read.wanted.clear();
+  co_return Status{};
 }
 
 // What only runs inside a transaction block, or only outside of one.

@@ -58,12 +58,13 @@ Task<Result<catalog::TextTable>> Session::hidden_rows(txn::Participant& particip
   connection.writer().parse(kName, sql, {});
   connection.writer().bind(kName, kName, {}, {}, {});
   connection.writer().execute(kName, 0);
+  connection.writer().close('P', kName);  // which outlives its statement
   connection.writer().close('S', kName);
   connection.writer().flush();
   if (auto sent = co_await connection.flush(); !sent) co_return fail(sent.error());
   catalog::TextTable rows;
   std::vector<std::optional<std::string_view>> values;
-  while (true) {
+  for (int closed = 0; closed < 2;) {
     auto frame = co_await connection.next_frame();
     if (!frame) co_return fail(frame.error());
     const char type = frame->type;
@@ -80,8 +81,9 @@ Task<Result<catalog::TextTable>> Session::hidden_rows(txn::Participant& particip
     }
     connection.consume_frame(*frame);
     if (error) co_return fail(std::move(*error));
-    if (type == '3') co_return rows;
+    if (type == '3') ++closed;
   }
+  co_return rows;
 }
 
 }  // namespace decan::session

@@ -53,6 +53,7 @@ struct Call {
   std::string portal_name;
   int32_t max_rows = 0;
   std::vector<int16_t> result_formats;
+  plan::ReadValues read;
 };
 
 // Sent to units as the client wrote it, or as fragments of it: units can describe it.
@@ -158,7 +159,7 @@ class Session final : public placement::UnitRunner {
   Task<Status> simple_query(std::string sql);
   Task<Result<PlannedTextPtr>> plan_text(std::string_view sql);
   PlannedTextPtr cached_plan(std::string_view sql);  // null: plan_text() has to plan
-  Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one);
+  Task<bool> run_one(std::string_view sql, const plan::PlannedStatement& statement);
   Task<Status> end_of_simple();
 
   // --- placement_gate.cpp ---
@@ -298,6 +299,9 @@ class Session final : public placement::UnitRunner {
   Task<Status> validate(SharedStatement& statement);  // on the home unit; learns its description
   Task<Status> judged(Status refusal, const plan::Plan& plan, std::string sql, std::vector<Oid> types);
   Task<Status> refused(SharedStatement& statement);
+  // The home unit reads what the call's `read` wants. Error: the statement is PostgreSQL's
+  // to refuse, or ours.
+  Task<Status> read_values(Status refusal, Call& call);
   Status check_place(const plan::Plan& plan) const;
 
   // --- extended_query.cpp ---

@@ -138,7 +138,7 @@ Task<Status> Session::simple_query(std::string sql) {
     } else if ((*planned)->statements.empty()) {
       port_.writer().empty('I');
     } else if ((*planned)->statements.size() == 1) {
-      co_await run_one(sql, (*planned)->statements[0], true);
+      co_await run_one(sql, (*planned)->statements[0]);
     } else {
       // Planned again one by one, since each may change what the next one means.
       for (const plan::PlannedStatement& statement : (*planned)->statements) {
@@ -150,7 +150,7 @@ Task<Status> Session::simple_query(std::string sql) {
         auto single = co_await plan_text(text);
         bool ran = false;
         if (single && (*single)->statements.size() == 1) {
-          ran = co_await run_one(text, (*single)->statements[0], false);
+          ran = co_await run_one(text, (*single)->statements[0]);
         } else if (!single && single.error().sqlstate != kTold) {
           send_error(single.error());
         }
@@ -170,10 +170,9 @@ Task<Status> Session::simple_query(std::string sql) {
 }
 
 // True when the statement succeeded. Errors have been told.
-Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& statement, bool only_one) {
+Task<bool> Session::run_one(std::string_view sql, const plan::PlannedStatement& statement) {
   Call call;
   call.plan = statement.plan;
-  call.values.sql = only_one ? sql.substr(statement.offset, statement.bytes) : sql;
   call.values.sql = sql;
   call.values.tpl = template_.exact ? nullptr : &template_;
   auto done = co_await execute(call);

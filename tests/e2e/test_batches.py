@@ -27,6 +27,17 @@ def test_batch_of_one_and_of_many_units_fails_as_a_whole(raw, numbers):
     assert connection.value(f"SELECT count(*) FROM {numbers} WHERE v <> 'x'") == "200"
 
 
+def test_a_batch_over_two_units_is_whole_also_with_a_describe_in_between(raw, numbers):
+    """Describe has all that was sent answered; what comes behind it belongs to the same transaction."""
+    connection = raw()
+    for k in range(1, 9):
+        connection.send(wire.extended(f"DELETE FROM {numbers} WHERE k = {k}"),
+                        wire.parse("", f"INSERT INTO {numbers} VALUES ({k + 100}, 'twice') RETURNING v"), wire.describe(b"S"),
+                        wire.bind("", ""), wire.execute(), wire.SYNC)
+        assert errors(connection.until_ready()) == ["23505"]
+    assert connection.value(f"SELECT count(*) FROM {numbers}") == "200"
+
+
 def test_a_statement_exists_when_parse_complete_was_told(raw, numbers):
     connection = raw()
     skipped = wire.parse("two", "SELECT 2") + wire.bind("", "two") + wire.execute()
