@@ -2,7 +2,9 @@
 // Pure.
 #pragma once
 
+#include <array>
 #include <compare>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,18 +29,24 @@ struct ObjectId {
   auto operator<=>(const ObjectId&) const = default;
 };
 
+// When `from`, a relation, runs `to` or reads it. A routine's and a view's dependencies are always at work.
+enum class Use : uint8_t {
+  kAlways,
+  kWhenUsed,     // by any use of the relation's rows: a policy, an implicit cast
+  kWhenWritten,  // a trigger, a default, a rule
+  kWrites,       // a write of `from` writes `to`: a foreign key's cascade, a partition
+};
+
 // `from` uses `to`, as pg_depend says.
 struct Dependency {
   ObjectId from, to;
+  Use use = Use::kAlways;
 };
 
 struct NamedRelation {
   Oid oid = 0;
   std::string_view name;
   bool sharded = false;
-  // A table whose own triggers, defaults and such may be hidden: readers are not concerned, but a routine
-  // that names it may write it.
-  bool runs_code = false;
 };
 
 // Another way to call a routine: an operator, a type whose use runs it.
@@ -52,31 +60,45 @@ struct Spelling {
 // alarms. SQL that a routine puts together from data may read anything.
 class HiddenFinder {
  public:
-  // `relations`: sharded tables, views and tables that run code. All views into the arguments must outlive
+  // `relations`: sharded tables, views and relations that run code. All views into the arguments must outlive
   // the finder. `seeds` count as sharded tables do: what uses them is found too.
   HiddenFinder(const std::vector<NamedRelation>& relations, const std::vector<Routine>& routines,
                const std::vector<Dependency>& dependencies, const std::vector<Spelling>& spellings,
                const std::vector<ObjectId>& seeds = {});
   // Empty when it reads none.
-  std::string_view relation(Oid oid) const;
+  std::string_view relation(Oid oid) const { return marked(Reach::kReads, oid); }
   std::string_view routine(Oid oid) const;
+  // What any use of its rows runs besides, and what a write of it runs.
+  std::string_view used(Oid oid) const { return marked(Reach::kUsed, oid); }
+  std::string_view written(Oid oid) const { return marked(Reach::kWritten, oid); }
 
  private:
+  // By what a relation leads to a sharded table: concerns all that names it, or what may write it.
+  enum class Reach : uint8_t { kReads, kUsed, kWritten };
   struct Item {
     ObjectId id;
     std::string_view name;
     std::string_view table;  // the sharded table it leads to
+    Reach reach = Reach::kReads;
+  };
+  struct Body {
+    std::string text;  // lower case
+    const Routine* routine = nullptr;
+    bool writes = false;  // has a word that begins a write
   };
   void reach_all();
   void reach(const Item& item);
-  void mark(ObjectId user, std::string_view table);
-  void reach_by_name(std::string_view called, std::string_view table);
-  std::unordered_map<Oid, std::string_view> relations_, routines_;
-  std::map<ObjectId, std::vector<ObjectId>> users_;
+  void mark_routine(Oid routine, std::string_view table);
+  void mark_relation(Oid relation, Reach reach, std::string_view table);
+  void reach_by_name(std::string_view called, const Item& item);
+  std::string_view marked(Reach reach, Oid oid) const;
+  std::array<std::unordered_map<Oid, std::string_view>, 3> relations_;  // by Reach
+  std::unordered_map<Oid, std::string_view> routines_;
+  std::map<ObjectId, std::vector<Dependency>> users_;
   std::unordered_map<Oid, NamedRelation> known_relations_;
   std::unordered_map<Oid, const Routine*> known_routines_;
-  std::unordered_map<std::string, std::vector<const Routine*>> mentions_;  // routines by a word of their body
-  std::vector<std::pair<std::string, const Routine*>> bodies_;  // lower case, for names that are not words
+  std::vector<Body> bodies_;
+  std::unordered_map<std::string, std::vector<const Body*>> mentions_;  // by a word of theirs
   std::unordered_multimap<Oid, std::string_view> spellings_;
   std::vector<Item> pending_;
 };

@@ -71,19 +71,49 @@ TEST(HiddenFinder, FollowsOperatorsAndTypesInBodies) {
   EXPECT_EQ(finder.routine(14), "");
 }
 
-TEST(HiddenFinder, TablesThatRunCodeConcernRoutinesOnly) {
+TEST(HiddenFinder, CodeOfAWriteConcernsWritersOnly) {
   const std::vector<NamedRelation> relations{
-      {1, "orders", true}, {2, "audited", false, true}, {3, "reader", false}, {4, "quiet", false, true}};
+      {1, "orders", true},  {2, "audited", false}, {3, "reader", false}, {4, "quiet", false},
+      {5, "parent", false}, {6, "ruled", false},   {7, "related", true}, {8, "child", true}};
   const std::vector<Routine> routines{{10, "s", "trigger_code", "update orders"},
                                       {11, "s", "writer", "insert into audited"},
                                       {12, "s", "atomic_writer", ""},
-                                      {13, "s", "clean", "insert into quiet select from reader"}};
+                                      {13, "s", "clean", "insert into quiet select from quiet"},
+                                      {14, "s", "only_reads", "select from audited, reader"},
+                                      {15, "s", "by_view", "delete from reader"},
+                                      {16, "s", "by_cascade", "delete from parent"}};
   const HiddenFinder finder(relations, routines,
-                            {{{false, 2}, {true, 10}}, {{false, 3}, {false, 2}}, {{true, 12}, {false, 2}}},
+                            {{{false, 2}, {true, 10}, Use::kWhenWritten},
+                             {{false, 3}, {false, 2}},
+                             {{true, 12}, {false, 2}},
+                             {{false, 5}, {false, 2}, Use::kWrites},
+                             {{false, 4}, {false, 8}, Use::kWrites},  // rows of one unit cascade there
+                             {{false, 6}, {false, 1}, Use::kWhenWritten},
+                             {{false, 7}, {true, 10}, Use::kWhenWritten}},
+                            {});
+  for (const Oid routine : {11u, 12u, 15u, 16u}) EXPECT_EQ(finder.routine(routine), "orders") << routine;
+  for (const Oid routine : {13u, 14u}) EXPECT_EQ(finder.routine(routine), "") << routine;
+  for (const Oid relation : {2u, 3u, 5u, 6u, 7u}) EXPECT_EQ(finder.written(relation), "orders") << relation;
+  for (const Oid relation : {2u, 3u, 5u, 6u, 7u}) EXPECT_EQ(finder.relation(relation), "") << relation;
+  EXPECT_EQ(finder.written(1), "");
+}
+
+TEST(HiddenFinder, CodeOfAnyUseConcernsReaders) {
+  const std::vector<NamedRelation> relations{
+      {1, "orders", true}, {2, "secured", false}, {3, "reader", false}, {4, "parent", false}};
+  const std::vector<Routine> routines{{10, "s", "policy_code", "select from orders"},
+                                      {11, "s", "reads", "select from secured"},
+                                      {12, "s", "by_view", "select from reader"}};
+  const HiddenFinder finder(relations, routines,
+                            {{{false, 2}, {true, 10}, Use::kWhenUsed},
+                             {{false, 3}, {false, 2}},
+                             {{false, 4}, {false, 2}, Use::kWrites}},
                             {});
   for (const Oid routine : {11u, 12u}) EXPECT_EQ(finder.routine(routine), "orders") << routine;
-  EXPECT_EQ(finder.relation(3), "");
-  EXPECT_EQ(finder.routine(13), "");
+  for (const Oid relation : {2u, 3u}) EXPECT_EQ(finder.used(relation), "orders") << relation;
+  EXPECT_EQ(finder.used(4), "");
+  EXPECT_EQ(finder.written(4), "orders");
+  for (const Oid relation : {2u, 3u, 4u}) EXPECT_EQ(finder.relation(relation), "") << relation;
 }
 
 TEST(HiddenFinder, CostsNothingWithoutShardedTables) {

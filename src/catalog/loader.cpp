@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "catalog/code_uses.h"
 #include "catalog/hidden.h"
 #include "catalog/loader_fields.h"
 #include "catalog/unit_objects.h"
@@ -23,7 +24,7 @@ enum Query : size_t {
   kForeignKeyCopies,
   kRoutines,
   kDependencies,
-  kCalls,
+  kUses,
   kSystemReaders,
   kWaiting,
   kSpellings,
@@ -31,7 +32,7 @@ enum Query : size_t {
   kTypes,
   kQueryCount,
 };
-constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 4, 3, 1, 2, 5, 3, 5};
+constexpr size_t kWidths[kQueryCount] = {4, 3, 10, 11, 4, 13, 5, 3, 8, 5, 5, 1, 2, 5, 3, 5};
 constexpr size_t kMaxBuckets = 65'536;  // of one group
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -80,7 +81,7 @@ class Builder {
     Status (Builder::* const steps[])() = {
         &Builder::database,           &Builder::groups,   &Builder::buckets,      &Builder::check_groups,
         &Builder::relations,          &Builder::triggers, &Builder::columns,      &Builder::indexes,
-        &Builder::foreign_key_copies, &Builder::routines, &Builder::spellings,    &Builder::hidden,
+        &Builder::foreign_key_copies, &Builder::routines, &Builder::code_uses,    &Builder::hidden,
         &Builder::broadcast_views,    &Builder::waiting,  &Builder::session_code, &Builder::types};
     for (const auto step : steps) {
       if (Status done = (this->*step)(); !done) return fail(std::move(done.error()));
@@ -107,10 +108,10 @@ class Builder {
   Status indexes();
   Status foreign_key_copies();
   Status routines();
-  Status spellings();
   std::string_view seen_there(const Relation& relation, std::string_view hidden_table) const;
+  Status code_uses();
   Status hidden();
-  void hidden_calls(const HiddenFinder& finder);
+  void hidden_relations(const HiddenFinder& finder);
   void hidden_spellings(const HiddenFinder& finder);
   bool names_single_table(const Routine& routine) const;
   Status broadcast_views();
@@ -125,10 +126,9 @@ class Builder {
   std::unordered_map<uint32_t, ShardGroup*> groups_;
   std::vector<Routine> routines_;
   std::vector<Dependency> dependencies_, triggers_;
-  std::vector<Dependency> calls_;  // by a table's own code and types
   std::unordered_set<std::string_view>
       far_tables_;  // on other units, with no more than their definition on home
-  std::vector<Spelling> spellings_;
+  CodeUses code_;
   std::unordered_set<Oid> immutable_;   // plain functions, neither aggregates nor procedures
   std::unordered_set<Oid> pure_;        // of these: read no tables
   std::vector<ObjectId> session_code_;  // changes settings, takes advisory locks, makes temporary objects
@@ -356,11 +356,6 @@ Status Builder::routines() {
     if (!row.ok()) return malformed("pg_proc");
     routines_.push_back(std::move(routine));
   }
-  for (const auto& fields : table(kDependencies)) {
-    Fields row(fields);
-    dependencies_.push_back({{row.flag(0), row.number<Oid>(1)}, {row.flag(2), row.number<Oid>(3)}});
-    if (!row.ok()) return malformed("pg_depend");
-  }
   return {};
 }
 
@@ -368,21 +363,29 @@ bool is_view(const Relation& relation) {
   return relation.kind == RelationKind::kView || relation.kind == RelationKind::kMaterializedView;
 }
 
-Status Builder::spellings() {
-  for (const auto& fields : table(kSpellings)) {
-    Fields row(fields);
-    const Oid routine = row.number<Oid>(4);
-    if (!row.ok()) return malformed("pg_operator");
-    // An attribute is spelled by the function's own name.
-    if (row.text(0) != "attribute") spellings_.push_back({routine, row.text(2)});
+bool has_rows(const Relation& relation) {
+  return relation.kind == RelationKind::kTable || relation.kind == RelationKind::kForeignTable ||
+         is_view(relation);
+}
+
+Status Builder::code_uses() {
+  if (Status done = code_.read(table(kUses), table(kSpellings), table(kTypes)); !done) return done;
+  if (code_.has_types()) {
+    for (const auto& relation : relations_) {
+      const bool stored = has_rows(*relation);
+      if (stored || relation->kind == RelationKind::kCompositeType)
+        code_.add_row_type(relation->oid, relation->schema, relation->name, stored);
+    }
+    code_.close();
   }
-  for (const auto& fields : table(kCalls)) {
+  for (const auto& fields : table(kDependencies)) {
     Fields row(fields);
-    const Relation* relation = find(row.number<Oid>(0));
-    const Oid routine = row.number<Oid>(1);
+    const ObjectId from{row.text(0) == "f", row.number<Oid>(1)};
+    const Use when = row.flag(2) ? Use::kWhenWritten : Use::kAlways;
+    const char kind = row.text(3).empty() ? 'r' : row.text(3)[0];
+    for (const ObjectId& to : code_.code_of(kind, row.number<Oid>(4)))
+      dependencies_.push_back({from, to, when});
     if (!row.ok()) return malformed("pg_depend");
-    if (relation == nullptr || is_view(*relation)) continue;
-    calls_.push_back({{false, relation->oid}, {true, routine}});
   }
   return {};
 }
@@ -394,24 +397,32 @@ std::string_view Builder::seen_there(const Relation& relation, std::string_view 
 }
 
 Status Builder::hidden() {
-  std::unordered_set<Oid> calling;
-  for (const Dependency& call : calls_) calling.insert(call.from.oid);
+  std::vector<Dependency> uses = dependencies_;
+  std::unordered_set<Oid> runs_code;
+  for (const Dependency& use : code_.of_relations()) {
+    if (find(use.from.oid) == nullptr) continue;  // a leaf
+    uses.push_back(use);
+    runs_code.insert(use.from.oid);
+  }
+  for (const Dependency& use : dependencies_) {
+    if (!use.from.is_routine) runs_code.insert(use.from.oid);  // a table's rules
+  }
   std::vector<NamedRelation> named;
   for (const auto& relation : relations_) {
     const bool far =
         relation->unit != out_->home && relation->placement == Placement::kSingle && !is_view(*relation);
     if (far) far_tables_.insert(relation->name), out_->has_far_tables = true;
     const bool sharded = relation->group != nullptr || far;
-    const bool calls = !sharded && calling.contains(relation->oid);
-    if (sharded || calls || is_view(*relation))
-      named.push_back({relation->oid, relation->name, sharded, calls});
+    if (sharded || is_view(*relation) || runs_code.contains(relation->oid))
+      named.push_back({relation->oid, relation->name, sharded});
   }
-  std::vector<Dependency> uses = dependencies_;
-  uses.insert(uses.end(), calls_.begin(), calls_.end());
-  const HiddenFinder finder(named, routines_, uses, spellings_);
-  for (const auto& relation : relations_) {
-    if (is_view(*relation)) relation->hides_sharded = seen_there(*relation, finder.relation(relation->oid));
+  std::vector<Spelling> spelled;
+  for (const NamedSpelling& spelling : code_.spellings()) {
+    // An attribute is spelled by the function's own name.
+    if (spelling.kind != NamedSpelling::Kind::kAttribute)
+      spelled.push_back({spelling.routine, spelling.name});
   }
+  const HiddenFinder finder(named, routines_, uses, spelled);
   for (const auto& routine : routines_) {
     const std::string_view table_name = finder.routine(routine.oid);
     if (!table_name.empty())
@@ -420,58 +431,38 @@ Status Builder::hidden() {
     if (pure) pure_.insert(routine.oid);
     out_->add_routine(routine.schema, routine.name, pure);
   }
-  hidden_calls(finder);
+  hidden_relations(finder);
   hidden_spellings(finder);
   return {};
 }
 
-void Builder::hidden_calls(const HiddenFinder& finder) {
-  for (const auto& fields : table(kCalls)) {
-    Fields row(fields);
-    Relation* relation = find(row.number<Oid>(0));
-    if (relation == nullptr) continue;
-    const std::string_view table_name = seen_there(*relation, finder.routine(row.number<Oid>(1)));
-    if (table_name.empty()) continue;
-    if (relation->calls_hidden.empty()) relation->calls_hidden = table_name;
-    if (row.text(2) == "d") continue;
-    const bool assigned = row.text(2) == "a";
-    if (relation->casts_hidden.empty() || !assigned) relation->casts_in_writes_only = assigned;
-    relation->casts_hidden = table_name;
+void Builder::hidden_relations(const HiddenFinder& finder) {
+  for (const auto& relation : relations_) {
+    const auto hidden = [&](std::string_view table_name) { return seen_there(*relation, table_name); };
+    if (is_view(*relation)) relation->hides_sharded = hidden(finder.relation(relation->oid));
+    relation->use_hidden = hidden(finder.used(relation->oid));
+    const std::string_view written = hidden(finder.written(relation->oid));
+    relation->calls_hidden = written.empty() ? relation->use_hidden : written;
   }
-  // Rules of tables; and views through which a table is written.
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (const Dependency& dependency : dependencies_) {
-      Relation* user = dependency.from.is_routine ? nullptr : find(dependency.from.oid);
-      const Relation* used = dependency.to.is_routine ? nullptr : find(dependency.to.oid);
-      if (user == nullptr || used == nullptr || !user->calls_hidden.empty()) continue;
-      if (!used->calls_hidden.empty()) {
-        user->calls_hidden = used->calls_hidden;
-      } else if (!is_view(*user)) {
-        user->calls_hidden = used->group != nullptr ? used->name : used->hides_sharded;
-      }
-      changed = changed || !user->calls_hidden.empty();
-    }
+  for (const Dependency& assignment : code_.assignments()) {
+    Relation* relation = find(assignment.from.oid);
+    if (relation == nullptr || !relation->use_hidden.empty()) continue;
+    const std::string_view table_name = seen_there(*relation, finder.routine(assignment.to.oid));
+    if (table_name.empty()) continue;
+    relation->use_hidden = table_name;
+    relation->use_hidden_in_writes_only = true;
   }
 }
 
 void Builder::hidden_spellings(const HiddenFinder& finder) {
-  using Kind = HiddenSpelling::Kind;
-  for (const auto& fields : table(kSpellings)) {
-    Fields row(fields);
-    const std::string_view table_name = finder.routine(row.number<Oid>(4));
+  for (const Oid cast : code_.any_casts()) {
+    if (out_->casts_hidden.empty()) out_->casts_hidden = finder.routine(cast);
+  }
+  for (const NamedSpelling& spelling : code_.spellings()) {
+    const std::string_view table_name = finder.routine(spelling.routine);
     if (table_name.empty()) continue;
-    const std::string_view kind = row.text(0);
-    if (kind == "any cast") {
-      out_->casts_hidden = table_name;
-      continue;
-    }
-    out_->add_hidden_spelling({kind == "operator" ? Kind::kOperator
-                               : kind == "type"   ? Kind::kType
-                               : kind == "cast"   ? Kind::kCast
-                                                  : Kind::kAttribute,
-                               std::string(row.text(1)), std::string(row.text(2)), row.number<Oid>(3),
-                               std::string(table_name)});
+    out_->add_hidden_spelling({spelling.kind, std::string(spelling.schema), std::string(spelling.name),
+                               spelling.type, std::string(table_name)});
   }
 }
 
@@ -559,7 +550,10 @@ Status Builder::session_code() {
   std::vector<Routine> routines = routines_;
   for (Routine& routine : routines) routine.builds_sql = false;  // judged by its text above
   const HiddenFinder finder(named, routines, uses, {}, session_code_);
-  for (const auto& relation : relations_) relation->changes_session = !finder.relation(relation->oid).empty();
+  for (const auto& relation : relations_) {
+    relation->changes_session =
+        !finder.relation(relation->oid).empty() || !finder.written(relation->oid).empty();
+  }
   for (const auto& routine : routines_) {
     if (finder.routine(routine.oid).empty()) continue;
     out_->add_session_function(routine.schema, routine.name);

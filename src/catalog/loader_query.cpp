@@ -51,10 +51,11 @@ SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attcollation,
        OR EXISTS (SELECT FROM pg_catalog.regexp_matches(e.tree, ':(?:op)?funcid (\d+)', 'g') f
                     JOIN pg_catalog.pg_proc p ON p.oid = f[1]::pg_catalog.oid WHERE p.provolatile <> 'i')
   FROM decan.relation r
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = r.relid AND a.attnum > 0 AND NOT a.attisdropped
+ CROSS JOIN LATERAL (SELECT * FROM pg_catalog.pg_attribute p
+                      WHERE p.attrelid = r.relid AND p.attnum > 0 AND NOT p.attisdropped OFFSET 0) a
   JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
   LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
-  LEFT JOIN pg_catalog.pg_attrdef ad ON ad.adrelid = a.attrelid AND ad.adnum = a.attnum
+  LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_attrdef f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum OFFSET 0) ad ON a.atthasdef
   LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typtype = 'd'
   CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.pg_get_expr(ad.adbin, ad.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)),
                              coalesce(ad.adbin, t.typdefaultbin)::pg_catalog.text) e(sql, tree)
@@ -88,45 +89,64 @@ SELECT p.oid, n.nspname, p.proname, p.provolatile = 'v',
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND n.nspname <> 'decan' ORDER BY p.oid;
 
-WITH RECURSIVE @domain_code@
-SELECT DISTINCT false, r.ev_class, code.is_code, code.oid
-  FROM pg_catalog.pg_rewrite r
-  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
-   AND (d.refclassid <> 'pg_catalog.pg_class'::pg_catalog.regclass OR d.refobjid <> r.ev_class)
-  @code_of_dependency@
- WHERE r.ev_class >= 16384
+-- What views, rules and functions use. Operators and types that are built in run nothing of a user's.
+SELECT DISTINCT 'r', r.ev_class, r.ev_type <> '1', @kind@, d.refobjid
+  FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+ WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid >= 16384 AND r.ev_class >= 16384
+   AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class OR @code@)
 UNION ALL
-SELECT DISTINCT true, d.objid, code.is_code, code.oid
+SELECT DISTINCT 'f', d.objid, false, @kind@, d.refobjid
   FROM pg_catalog.pg_depend d
-  @code_of_dependency@
- WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384;
+ WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid >= 16384
+   AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass OR @code@);
 
-WITH RECURSIVE @domain_code@
-SELECT o.relid, code.oid, 'd'
-  FROM (SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, oid, tgrelid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal
-        UNION ALL
-        SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, oid, adrelid FROM pg_catalog.pg_attrdef
-        UNION ALL
-        SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, oid, conrelid FROM pg_catalog.pg_constraint WHERE conrelid <> 0
-        UNION ALL
-        SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, oid, polrelid FROM pg_catalog.pg_policy
-        UNION ALL
-        SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, indexrelid, indrelid FROM pg_catalog.pg_index
-        UNION ALL
-        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, oid, ev_class FROM pg_catalog.pg_rewrite WHERE ev_type <> '1') o(class, oid, relid)
-  JOIN pg_catalog.pg_depend d ON d.classid = o.class AND d.objid = o.oid
-  @code_of_dependency@
-  JOIN pg_catalog.pg_class c ON c.oid = o.relid
- WHERE code.is_code AND code.oid >= 16384 AND c.relnamespace <> 'decan_shard'::pg_catalog.regnamespace
+-- What else uses a user's functions, operators, operator classes and types: found from these, which are few. Between
+-- a type and its array, or a view and its rule, the dependency is an internal one.
+WITH used AS MATERIALIZED (
+  SELECT d.classid, d.objid, @kind@ AS kind, d.refobjid
+    FROM pg_catalog.pg_depend d
+   WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass,
+                          'pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_opclass'::pg_catalog.regclass)
+     AND d.refobjid >= 16384 AND d.deptype <> 'i'
+     AND d.classid IN ('pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_attrdef'::pg_catalog.regclass,
+                       'pg_catalog.pg_constraint'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,
+                       'pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass)
+)
+SELECT 'r', t.tgrelid, 'code', d.kind, d.refobjid
+  FROM used d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid
+ WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND NOT t.tgisinternal
 UNION
-SELECT a.attrelid, t.func, t.how
-  FROM domain_code t JOIN pg_catalog.pg_attribute a ON a.atttypid = t.typid AND a.attnum > 0 AND NOT a.attisdropped
-  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
- WHERE t.how <> 'c' AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relnamespace <> 'decan_shard'::pg_catalog.regnamespace
+SELECT 'r', a.adrelid, 'code', d.kind, d.refobjid
+  FROM used d JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
 UNION
-SELECT c.oid, t.func, t.how
-  FROM domain_code t JOIN pg_catalog.pg_class c ON c.reltype = t.typid
- WHERE t.how IN ('a', 'i') AND c.relnamespace <> 'decan_shard'::pg_catalog.regnamespace;
+SELECT CASE k.conrelid WHEN 0 THEN 't' ELSE 'r' END, CASE k.conrelid WHEN 0 THEN k.contypid ELSE k.conrelid END, 'code', d.kind, d.refobjid
+  FROM used d JOIN pg_catalog.pg_constraint k ON k.oid = d.objid WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+UNION
+SELECT 'r', p.polrelid, 'policy', d.kind, d.refobjid
+  FROM used d JOIN pg_catalog.pg_policy p ON p.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+ WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND c.relrowsecurity
+UNION
+SELECT 'r', coalesce(i.indrelid, d.objid), CASE WHEN d.kind = 't' AND i.indrelid IS NULL THEN 'column' ELSE 'code' END, d.kind, d.refobjid
+  FROM used d LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
+ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+UNION
+SELECT 't', y.oid, 'code', d.kind, d.refobjid
+  FROM used d JOIN pg_catalog.pg_type y ON y.oid = d.objid AND y.typtype IN ('d', 'r')
+ WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+UNION
+SELECT 'r', a.attrelid, 'column', 't', a.atttypid  -- a cast to a composite type casts its fields
+  FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_proc p ON p.oid = k.castfunc AND p.prolang NOT IN (12, 13)
+  JOIN pg_catalog.pg_attribute a ON a.atttypid = k.casttarget AND a.attnum > 0 AND NOT a.attisdropped AND a.attrelid >= 16384
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
+ WHERE k.castfunc >= 16384 AND k.casttarget < 16384
+UNION ALL
+SELECT 'r', k.confrelid, 'cascade', 'r', k.conrelid
+  FROM pg_catalog.pg_constraint k
+ WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+UNION ALL
+SELECT 'r', i.inhparent, 'cascade', 'r', i.inhrelid
+  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f')
+ WHERE c.relnamespace <> 'decan_shard'::pg_catalog.regnamespace;
 
 WITH RECURSIVE reader(oid) AS (
   SELECT relid FROM decan.relation WHERE placement = 'broadcast'
@@ -146,77 +166,54 @@ SELECT k.conrelid, pg_catalog.min(c.relname)
   JOIN pg_catalog.pg_class c ON c.oid = k.confrelid LEFT JOIN decan.relation child ON child.relid = k.conrelid
  WHERE k.contype = 'f' AND child.relid IS NULL GROUP BY k.conrelid;
 
-WITH RECURSIVE @domain_code@
-SELECT 'operator', n.nspname, o.oprname, NULL::pg_catalog.oid, o.oprcode::pg_catalog.oid
+-- Languages 12 and 13 are internal and C, whose functions read no tables.
+SELECT 'operator', n.nspname, o.oprname, o.oid, o.oprcode::pg_catalog.oid
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oprcode::pg_catalog.oid >= 16384
-UNION
-SELECT CASE t.how WHEN 'c' THEN 'cast' ELSE 'type' END, n.nspname, y.typname, y.oid, t.func
-  FROM domain_code t JOIN pg_catalog.pg_type y ON y.oid = t.typid JOIN pg_catalog.pg_namespace n ON n.oid = y.typnamespace
- WHERE n.nspname <> 'decan_shard'
-UNION
-SELECT 'any cast', '', '', NULL, castfunc FROM pg_catalog.pg_cast
- WHERE castfunc >= 16384 AND castcontext <> 'e' AND castsource < 16384 AND casttarget < 16384
-UNION
+UNION ALL
+SELECT 'cast', n.nspname, y.typname, y.oid, k.castfunc
+  FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_type t ON t.oid = k.casttarget
+  JOIN pg_catalog.pg_type y ON y.oid = ANY (ARRAY[t.oid, CASE t.typcategory WHEN 'A' THEN t.typelem END])
+  JOIN pg_catalog.pg_namespace n ON n.oid = y.typnamespace
+ WHERE k.castfunc >= 16384
+UNION ALL
+SELECT CASE WHEN castsource < 16384 AND casttarget < 16384 THEN 'any cast' WHEN castcontext = 'a' THEN 'assignment' ELSE 'values' END,
+       '', '', CASE WHEN castsource >= 16384 THEN castsource ELSE casttarget END, castfunc
+  FROM pg_catalog.pg_cast WHERE castfunc >= 16384 AND castcontext <> 'e'
+UNION ALL
+SELECT CASE WHEN f.of_class THEN 'class' WHEN c.opcintype >= 16384 THEN 'values' ELSE 'any cast' END,
+       '', '', CASE WHEN f.of_class THEN c.oid ELSE c.opcintype END, f.func
+  FROM (SELECT s.amprocfamily, s.amproc::pg_catalog.oid FROM pg_catalog.pg_amproc s WHERE s.amproc::pg_catalog.oid >= 16384
+        UNION
+        SELECT s.amopfamily, o.oprcode::pg_catalog.oid
+          FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_amop s ON s.amopopr = o.oid WHERE o.oprcode::pg_catalog.oid >= 16384) m(family, func)
+  JOIN pg_catalog.pg_proc p ON p.oid = m.func AND p.prolang NOT IN (12, 13)
+  JOIN pg_catalog.pg_opclass c ON c.opcfamily = m.family
+  JOIN LATERAL (VALUES (true, m.func), (false, m.func)) f(of_class, func) ON f.of_class OR c.opcdefault AND c.opcmethod IN (403, 405)
+UNION ALL
 SELECT 'attribute', n.nspname, p.proname, NULL, p.oid
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_type y ON y.oid = p.proargtypes[0]
  WHERE p.oid >= 16384 AND p.pronargs - p.pronargdefaults <= 1 AND y.typtype IN ('c', 'd', 'p') AND n.nspname <> 'decan';
 
 -- Functions by OID: nextval, currval, setval, lastval and any of a user's; set_config, pg_advisory_lock and its like.
+-- Leaves and what calls nothing are left out before patterns are matched, which is slow.
 SELECT o.relid, o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|\d{5,}) ' OR o.tree = 'identity',
        o.tree ~ ':(?:op)?funcid (2078|288[0-3]|288[6-9]) '
-  FROM (SELECT d.adrelid, d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d
-        UNION ALL SELECT a.attrelid, 'identity' FROM pg_catalog.pg_attribute a WHERE a.attidentity <> ''
-        UNION ALL SELECT r.ev_class, r.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite r) o(relid, tree)
-  JOIN pg_catalog.pg_class c ON c.oid = o.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE o.relid >= 16384 AND n.nspname NOT IN ('decan', 'decan_shard')
-   AND (o.tree = 'identity' OR o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|2078|288[0-3]|288[6-9]|\d{5,}) ')
+  FROM (SELECT t.relid, t.tree
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          JOIN (SELECT d.adrelid, d.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef d
+                UNION ALL SELECT a.attrelid, 'identity' FROM pg_catalog.pg_attribute a WHERE a.attidentity <> ''
+                UNION ALL SELECT r.ev_class, r.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite r) t(relid, tree) ON t.relid = c.oid
+         WHERE c.oid >= 16384 AND n.nspname NOT IN ('decan', 'decan_shard') OFFSET 0) o
+ WHERE o.tree = 'identity' OR o.tree LIKE '%funcid %' AND o.tree ~ ':(?:op)?funcid (1574|1575|1576|1765|2559|2078|288[0-3]|288[6-9]|\d{5,}) '
 )sql";
 
-// Which functions of users the use of a type runs. `how`: 'd' the checks and defaults of domains, in other
-// types too; 'i', 'a' an implicit or assignment cast from or to it, one of whose types has to be at hand for
-// that; 'c' any cast to it. A column, an element and a domain use their type.
-constexpr std::string_view kDomainCode = R"sql(type_part(class, oid, typid) AS (
-  SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, oid, contypid FROM pg_catalog.pg_constraint WHERE contypid <> 0
-  UNION ALL
-  SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid, oid FROM pg_catalog.pg_type WHERE typtype IN ('d', 'r')
-), type_use(typid, used) AS (
-  SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd'
-  UNION ALL SELECT oid, typelem FROM pg_catalog.pg_type WHERE typcategory = 'A' AND typelem >= 16384
-  UNION ALL SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range WHERE rngsubtype >= 16384
-  UNION ALL SELECT rngmultitypid, rngtypid FROM pg_catalog.pg_range WHERE rngtypid >= 16384
-  UNION ALL SELECT c.reltype, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-             WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384 AND c.reltype <> 0
-  UNION ALL SELECT p.typid, d.refobjid FROM type_part p JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid
-              AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid <> p.typid
-), domain_code(typid, func, how) AS (
-  SELECT * FROM (
-    SELECT p.typid, coalesce(o.oprcode::pg_catalog.oid, d.refobjid), 'd'
-      FROM type_part p JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid
-       AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
-      LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
-    UNION ALL
-    SELECT y.oid, k.castfunc, k.how
-      FROM (SELECT casttarget, castfunc, 'c' FROM pg_catalog.pg_cast
-            UNION ALL
-            SELECT CASE WHEN castsource >= 16384 THEN castsource ELSE casttarget END, castfunc, castcontext::pg_catalog.text
-              FROM pg_catalog.pg_cast WHERE castcontext <> 'e' AND (castsource >= 16384 OR casttarget >= 16384)) k(typid, castfunc, how)
-      JOIN pg_catalog.pg_type t ON t.oid = k.typid
-      JOIN pg_catalog.pg_type y ON y.oid = t.oid OR t.typcategory = 'A' AND y.oid = t.typelem
-  ) direct(typid, func, how) WHERE func >= 16384
-  UNION
-  SELECT u.typid, c.func, c.how FROM domain_code c JOIN type_use u ON u.used = c.typid
-))sql";
-
-// What the row `d` of pg_depend refers to: a relation, or the code that the use of a function, an operator or
-// a type runs.
-constexpr std::string_view kCodeOfDependency =
-    R"sql(LEFT JOIN pg_catalog.pg_operator op ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND op.oid = d.refobjid
-  LEFT JOIN domain_code dc ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND dc.typid = d.refobjid AND dc.how <> 'c'
-  JOIN LATERAL (SELECT d.refclassid <> 'pg_catalog.pg_class'::pg_catalog.regclass,
-                       CASE WHEN d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass)
-                            THEN d.refobjid ELSE coalesce(op.oprcode::pg_catalog.oid, dc.func) END) code(is_code, oid)
-    ON d.refclassid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass) OR code.oid >= 16384)sql";
+// Of the row `d` of pg_depend: what it refers to, and whether that may be a user's code.
+constexpr std::string_view kKind =
+    R"sql(CASE d.refclassid WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN 'r' WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'f'
+            WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass THEN 'o' WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass THEN 'c' ELSE 't' END)sql";
+constexpr std::string_view kCode = R"sql(d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        OR d.refclassid IN ('pg_catalog.pg_operator'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass) AND d.refobjid >= 16384)sql";
 
 void replace_all(std::string& text, std::string_view mark, std::string_view by) {
   for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + by.size()))
@@ -227,8 +224,8 @@ void replace_all(std::string& text, std::string_view mark, std::string_view by) 
 
 std::string snapshot_query() {
   std::string query = kQuery + (";" + types_query());
-  replace_all(query, "@domain_code@", kDomainCode);
-  replace_all(query, "@code_of_dependency@", kCodeOfDependency);
+  replace_all(query, "@kind@", kKind);
+  replace_all(query, "@code@", kCode);
   return query;
 }
 

@@ -96,10 +96,10 @@ struct Relation {
   // A trigger, default, constraint, policy, index, rule or the domain of a column of it calls a function that
   // hides a sharded table: that table, or kDynamicSql. Empty when there is none.
   std::string calls_hidden;
-  // An implicit or assignment cast of the type of its rows or a column does so, wherever such a value is
-  // used.
-  std::string casts_hidden;
-  bool casts_in_writes_only = false;  // assignment casts: only a statement that writes can run them
+  // So does any use of its rows: a policy, or a comparison or an implicit or assignment cast of the type of
+  // its rows or a column.
+  std::string use_hidden;
+  bool use_hidden_in_writes_only = false;  // assignment casts: only a statement that writes can run them
   // A view over single or broadcast tables: the unit that can answer it (home), or any when only broadcast.
   bool reads_only_broadcast = false;
 
@@ -140,13 +140,14 @@ struct HiddenFunction {
 };
 
 // What calls a hidden function without its name.
+enum class SpellingKind : uint8_t {
+  kOperator,
+  kType,       // its values are checked, made, compared or cast by the function
+  kCast,       // only casts to the type run it, not its literals
+  kAttribute,  // row.f means f(row)
+};
 struct HiddenSpelling {
-  enum class Kind : uint8_t {
-    kOperator,
-    kType,       // its values are checked, made or cast by the function
-    kCast,       // only casts to the type run it, not its literals
-    kAttribute,  // row.f means f(row)
-  };
+  using Kind = SpellingKind;
   Kind kind = Kind::kOperator;
   std::string schema, name;
   Oid type = 0;  // kType

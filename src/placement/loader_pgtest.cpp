@@ -181,17 +181,79 @@ TEST_F(Loader, FindsCallsThatDoNotNameTheirFunction) {
   for (const auto* name : {"body1", "body2", "body3", "body4", "body5"})
     EXPECT_NE(snapshot->hidden_function("", name), nullptr) << name;
   EXPECT_EQ(snapshot->hidden_function("", "clean"), nullptr);
-  for (const auto* name : {"t", "w"}) EXPECT_EQ(relation(name)->casts_hidden, "") << name;
+  for (const auto* name : {"t", "w"}) EXPECT_EQ(relation(name)->use_hidden, "") << name;
 
   home().exec("CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood) AS ASSIGNMENT");
   snapshot = units().snapshot();
-  EXPECT_EQ(relation("w")->casts_hidden, "orders");
-  EXPECT_TRUE(relation("w")->casts_in_writes_only);
+  EXPECT_EQ(relation("w")->use_hidden, "orders");
+  EXPECT_TRUE(relation("w")->use_hidden_in_writes_only);
   home().exec("DROP CAST (mood AS int); CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood) AS IMPLICIT");
   snapshot = units().snapshot();
-  EXPECT_EQ(relation("w")->casts_hidden, "orders");
-  EXPECT_FALSE(relation("w")->casts_in_writes_only);
+  EXPECT_EQ(relation("w")->use_hidden, "orders");
+  EXPECT_FALSE(relation("w")->use_hidden_in_writes_only);
   EXPECT_EQ(snapshot->casts_hidden, "");
+}
+
+TEST_F(Loader, FindsCodeThatComparesGuardsAndFollowsRows) {
+  home().exec("CREATE TABLE orders(k int); CREATE TABLE related(k int PRIMARY KEY)");
+  ASSERT_EQ(state(units().distribute(by("orders", {"k"}))), "ok");
+  ASSERT_EQ(state(units().distribute(by("related", {"k"}))), "ok");
+  home().exec(
+      "CREATE FUNCTION f(int) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM orders WHERE k = "
+      "$1)';"
+      "CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM f(1); RETURN NULL; END';"
+      "CREATE FUNCTION one() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT count(*)::int FROM orders';"
+      "CREATE TYPE point2 AS (x int); CREATE TYPE point3 AS (x int);"
+      "CREATE FUNCTION compare(point2, point2) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT one()';"
+      "CREATE FUNCTION compare(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT one()';"
+      "CREATE FUNCTION honest(point3, point3) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';"
+      "CREATE OPERATOR CLASS by_count DEFAULT FOR TYPE point2 USING btree AS FUNCTION 1 compare(point2, "
+      "point2);"
+      "CREATE OPERATOR CLASS by_zero DEFAULT FOR TYPE point3 USING btree AS FUNCTION 1 honest(point3, "
+      "point3);"
+      "CREATE OPERATOR CLASS odd FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 "
+      "compare(int, int);"
+      "CREATE TABLE points(p point2[]); CREATE TABLE others(p point3); CREATE TABLE indexed(k int); CREATE "
+      "INDEX ON indexed(k odd); CREATE TABLE plain(k int); CREATE INDEX ON plain(k);"
+      "CREATE VIEW v_points AS SELECT p[1] FROM points;"
+      "CREATE TABLE secured(k int); CREATE POLICY p ON secured USING (f(k)); ALTER TABLE secured ENABLE ROW "
+      "LEVEL SECURITY; CREATE TABLE unsecured(k int); CREATE POLICY p ON unsecured USING (f(k));"
+      "CREATE VIEW v_secured AS SELECT * FROM secured; CREATE VIEW v_unsecured AS SELECT * FROM unsecured;"
+      "CREATE FUNCTION reads_secured() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM v_secured';"
+      "CREATE TABLE parent(id int PRIMARY KEY); CREATE TABLE other_parent(id int PRIMARY KEY);"
+      "CREATE TABLE child(p int REFERENCES parent ON DELETE CASCADE, q int REFERENCES other_parent);"
+      "CREATE TABLE related_child(k int REFERENCES parent ON DELETE SET NULL);"
+      "CREATE TRIGGER t AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION fired();"
+      "CREATE TABLE parted(k int) PARTITION BY LIST (k); CREATE TABLE part1 PARTITION OF parted DEFAULT;"
+      "CREATE TRIGGER t AFTER INSERT ON part1 FOR EACH ROW EXECUTE FUNCTION fired();"
+      "CREATE TABLE keyed(k int) PARTITION BY RANGE ((k + one()));"
+      "CREATE VIEW v_child AS SELECT * FROM child;"
+      "CREATE FUNCTION writes() RETURNS void LANGUAGE sql AS 'DELETE FROM v_child';"
+      "CREATE FUNCTION cascades() RETURNS void LANGUAGE sql AS 'DELETE FROM parent';"
+      "CREATE FUNCTION reads() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM v_child, parent';"
+      "CREATE TYPE mood AS ENUM ('good'); CREATE TYPE holder AS (n int, t text);"
+      "CREATE FUNCTION of_mood(mood) RETURNS int LANGUAGE sql AS 'SELECT one()';"
+      "CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood)");
+  const auto snapshot = units().snapshot();
+  const auto relation = [&](const char* name) { return snapshot->find_exact("public", name); };
+  for (const auto* name : {"points", "v_points", "indexed", "secured", "v_secured"})
+    EXPECT_EQ(relation(name)->use_hidden, "orders") << name;
+  for (const auto* name : {"others", "plain", "unsecured", "v_unsecured", "child", "v_child"})
+    EXPECT_EQ(relation(name)->use_hidden, "") << name;
+  for (const auto* name : {"child", "v_child", "parent", "parted", "part1", "keyed"})
+    EXPECT_EQ(relation(name)->calls_hidden, "orders") << name;
+  for (const auto* name : {"other_parent", "related", "related_child", "plain"})
+    EXPECT_EQ(relation(name)->calls_hidden, "") << name;
+  for (const auto& each : snapshot->relations()) EXPECT_EQ(each->hides_sharded, "") << each->name;
+  for (const auto* name : {"reads_secured", "writes", "cascades"})
+    EXPECT_NE(snapshot->hidden_function("", name), nullptr) << name;
+  EXPECT_EQ(snapshot->hidden_function("", "reads"), nullptr);
+  EXPECT_EQ(snapshot->casts_hidden, "");
+  EXPECT_EQ(snapshot->hidden_type("", "point2", true), "orders");
+  EXPECT_EQ(snapshot->hidden_type("", "point3", true), "");
+  EXPECT_EQ(snapshot->hidden_type("", "int4", false), "orders");
+  EXPECT_EQ(snapshot->hidden_type("", "holder", false), "orders");  // ROW(mood)::holder
+  EXPECT_EQ(snapshot->hidden_type("", "holder", true), "");
 }
 
 TEST_F(Loader, TriggersAndRowSecurityKeepStatementsAtTheParent) {

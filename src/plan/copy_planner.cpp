@@ -329,10 +329,12 @@ void plan_copy(const UtilityInput& input, Plan& out) {
       temp ? nullptr : input.context->catalog->find(schema, name, input.context->search_path);
   if (relation != nullptr && !relation->hides_sharded.empty())
     return refuse_hidden(out, "view \"" + name + "\"", relation->hides_sharded);
-  if (relation != nullptr && !relation->calls_hidden.empty() &&
-      (tree.flag("is_from") || relation->has_row_security))
-    return refuse_hidden(out, "a trigger, default, constraint or policy of \"" + name + "\"",
-                         relation->calls_hidden);
+  if (relation != nullptr && !relation->use_hidden.empty() &&
+      (tree.flag("is_from") || !relation->use_hidden_in_writes_only))
+    return refuse_hidden(out, "a policy, or a cast or comparison of values, of \"" + name + "\"",
+                         relation->use_hidden);
+  if (relation != nullptr && !relation->calls_hidden.empty() && tree.flag("is_from"))
+    return refuse_hidden(out, "a trigger, default or constraint of \"" + name + "\"", relation->calls_hidden);
   if (tree.flag("is_from")) {
     copy_in(input, relation, std::move(options), out);
   } else {

@@ -139,9 +139,9 @@ HiddenCall hidden_call_in_code(std::string_view code, const catalog::Snapshot& s
       for (const auto& relation : snapshot.relations()) {
         if (relation->name != name) continue;
         if (may_write && !relation->calls_hidden.empty())
-          return {"a trigger, default, constraint or policy of \"" + name + "\"", relation->calls_hidden};
-        if (!relation->casts_hidden.empty())
-          return {"a cast of values of \"" + name + "\"", relation->casts_hidden};
+          return {"a trigger, default or constraint of \"" + name + "\"", relation->calls_hidden};
+        if (!relation->use_hidden.empty())
+          return {"a policy, or a cast or comparison of values, of \"" + name + "\"", relation->use_hidden};
       }
     }
   }

@@ -60,15 +60,15 @@ class Surveyor {
       if (source != nullptr) out_.single_name = source->ref->name;
       return;
     }
-    const bool in_writes_only = relation->casts_in_writes_only && !writes_;
-    if (source != nullptr && !relation->casts_hidden.empty() && !in_writes_only) {
-      out_.hidden_what = "a cast of values of \"" + relation->name + "\"";
-      out_.hidden_table = relation->casts_hidden;
+    const bool in_writes_only = relation->use_hidden_in_writes_only && !writes_;
+    if (source != nullptr && !relation->use_hidden.empty() && !in_writes_only) {
+      out_.hidden_what = "a policy, or a cast or comparison of values, of \"" + relation->name + "\"";
+      out_.hidden_table = relation->use_hidden;
       return;
     }
-    const bool calls = source != nullptr && (source->is_write_target || relation->has_row_security);
-    if (calls && !relation->calls_hidden.empty()) {
-      out_.hidden_what = "a trigger, default, constraint or policy of \"" + relation->name + "\"";
+    const bool writes = source != nullptr && source->is_write_target;
+    if (writes && !relation->calls_hidden.empty()) {
+      out_.hidden_what = "a trigger, default or constraint of \"" + relation->name + "\"";
       out_.hidden_table = relation->calls_hidden;
       return;
     }

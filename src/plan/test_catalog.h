@@ -147,9 +147,9 @@ inline catalog::SnapshotPtr shop() {
   builder.snapshot().add_hidden_spelling({Kind::kAttribute, "public", "order_count", 0, "orders"});
   auto& checked = builder.single("checked", 0);
   checked.calls_hidden = "orders";
-  builder.single("moods", 0).casts_hidden = "orders";
+  builder.single("moods", 0).use_hidden = "orders";
   auto& assigned = builder.single("assigned", 0);
-  assigned.casts_hidden = "orders", assigned.casts_in_writes_only = true;
+  assigned.use_hidden = "orders", assigned.use_hidden_in_writes_only = true;
   builder.snapshot().add_volatile_function("public", "touch");
   builder.snapshot().add_session_function("public", "tenant");
   return builder.finish();
