@@ -355,6 +355,7 @@ void DdlPlanner::plan() {
   if (!tables(kind) && !objects(kind) && !databases(kind) && !maintenance(kind))
     refuse(out_, words_of(kind) + " is not supported",
            "Run it on a storage unit directly if it is needed there.");
+  refuse_hidden_code(kind);
   if (out_.action == Action::kDdl || out_.action == Action::kDdlConcurrent) out_.detail = std::move(spec_);
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "plan/spellings.h"
 #include "plan/utility_planner.h"
 #include "sql/tree.h"
 
@@ -44,6 +45,13 @@ class DdlPlanner {
   static bool is_routine(const std::string& object_type);
   void set_tag(std::string tag) { out_.tag = std::move(tag); }
   static std::string object_words(const std::string& object_type);
+
+  // --- hidden functions (ddl_hidden.cpp) ---
+  void refuse_hidden_code(const std::string& kind);
+  bool concerns_temporary(const std::string& kind) const;
+  HiddenCall called_below(const sql::Tree& tree) const;
+  HiddenCall called_by_alter(const catalog::Relation* relation, const sql::Tree& command) const;
+  HiddenCall called_by_temporary(const std::string& kind) const;
 
   // --- statements ---
   bool tables(const std::string& kind);
