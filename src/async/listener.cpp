@@ -27,7 +27,7 @@ Listener::Listener(Loop& loop, int fd, OnAccept on_accept)
       })) {}
 
 Listener::~Listener() {
-  loop_.forget(this);
+  loop_.forget(fd_, this);
   ::close(fd_);
 }
 

@@ -184,7 +184,8 @@ void Loop::change(int fd, Source* source, uint32_t events) {
   (void)::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event);
 }
 
-void Loop::forget(const Source* source) {
+void Loop::forget(int fd, const Source* source) {
+  (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
   for (int i = events_at_; i < events_count_; ++i) {
     epoll_event& event = events_[static_cast<size_t>(i)];
     if (event.data.ptr == source) event.data.ptr = nullptr;

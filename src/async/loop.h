@@ -64,9 +64,10 @@ class Loop {
   // Watches a descriptor. Edge-triggered events tell a change once: whoever gets one goes on until EAGAIN.
   Status watch(int fd, Source* source, uint32_t events);
   void change(int fd, Source* source, uint32_t events);
-  // The source is going away: events for it that are already fetched are dropped. Closing the descriptor ends
-  // the watch.
-  void forget(const Source* source);
+  // The source is going away: ends the watch of its descriptor, which must still be open (closing it does not
+  // end the watch while another process, such as a child just forked, has the same description), and drops the
+  // events that are already fetched.
+  void forget(int fd, const Source* source);
   void resume_soon(std::coroutine_handle<> handle) { ready_.push_back(handle); }
   using Timers = std::multimap<TimePoint, Event*>;
 

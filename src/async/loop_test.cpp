@@ -1,6 +1,8 @@
 #include "async/loop.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -180,6 +182,30 @@ TEST(Loop, ATickIsCalledUntilItsHandleDies) {
   EXPECT_GE(counted, 2);
   loop.run(waits_then(&loop.loop(), 0, 250ms));
   EXPECT_EQ(ticks, counted);
+}
+
+struct CountsEvents final : Source {
+  void on_ready(uint32_t) override { ++count; }
+  int count = 0;
+};
+
+// A duplicate stands for the descriptor that a forked child or a debugger has: closing ours is not the end.
+TEST(Loop, AWatchEndsAlsoWhenAnotherProcessHasTheDescriptor) {
+  TestLoop loop;
+  CountsEvents source;
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+  const int elsewhere = ::dup(ends[0]);
+  loop.call([&] {
+    ASSERT_TRUE(loop.loop().watch(ends[0], &source, EPOLLIN));
+    loop.loop().forget(ends[0], &source);
+    ::close(ends[0]);
+  });
+  ASSERT_EQ(::write(ends[1], "x", 1), 1);
+  loop.run(waits_then(&loop.loop(), 0, 20ms));
+  loop.call([&] { EXPECT_EQ(source.count, 0); });
+  ::close(elsewhere);
+  ::close(ends[1]);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ Signals::Signals(Loop& loop, std::initializer_list<int> signals, std::function<v
 }
 
 Signals::~Signals() {
-  loop_.forget(this);
+  loop_.forget(read_fd_, this);
   ::close(read_fd_);  // the handlers stay, and write into nothing
 }
 

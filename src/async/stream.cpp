@@ -246,7 +246,7 @@ void Stream::set_may_stall(bool may_stall) {
 void Stream::close() {
   if (fd_ < 0) return;
   if (tls_) SSL_shutdown(tls_.get());
-  loop_.forget(this);
+  loop_.forget(fd_, this);
   ::close(std::exchange(fd_, -1));
   finish(reader_, Outcome::kFailed);
   finish(writer_, Outcome::kFailed);
