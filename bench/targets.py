@@ -109,7 +109,8 @@ def wait_for(target: Target, seconds: float = 15) -> None:
 
 def config(port: int, threads: int, pool_size: int) -> str:
     return (f"compute:\n  listen: 127.0.0.1:{port}\n  threads: {threads}\n  metrics_listen: off\n"
-            f"limits:\n  max_unit_connections: {pool_size}\n")
+            # PgBouncer's sessions of "prepared" take a connection for every client.
+            f"limits:\n  max_unit_connections: {pool_size}\nunits:\n  max_connections: 250\n")
 
 
 class Decan:

@@ -64,9 +64,9 @@ class Loop {
   // Watches a descriptor. Edge-triggered events tell a change once: whoever gets one goes on until EAGAIN.
   Status watch(int fd, Source* source, uint32_t events);
   void change(int fd, Source* source, uint32_t events);
-  // The source is going away: ends the watch of its descriptor, which must still be open (closing it does not
-  // end the watch while another process, such as a child just forked, has the same description), and drops the
-  // events that are already fetched.
+  // The source is going away: ends the watch of its descriptor, which must still be open (closing alone does
+  // not while another process, such as a child just forked, has the same description), and drops the events
+  // that are already fetched.
   void forget(int fd, const Source* source);
   void resume_soon(std::coroutine_handle<> handle) { ready_.push_back(handle); }
   using Timers = std::multimap<TimePoint, Event*>;

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "async/elsewhere.h"
 #include "async/worker.h"
 #include "backend/copy_between.h"
+#include "base/quote.h"
 #include "placement/change.h"
 #include "placement/schema.h"
 
@@ -12,8 +14,6 @@ namespace decan::attach {
 namespace {
 
 using async::Task;
-using backend::quote_identifier;
-using backend::quote_literal;
 
 constexpr const char* kLockTimeout = "SET LOCAL lock_timeout = '30s'";
 constexpr size_t kMostNames = 10;  // of a list in an error
@@ -25,27 +25,11 @@ std::string list_of(const std::vector<std::string>& names) {
   return out;
 }
 
-// Runs what blocks on a thread of its own.
-template <class T>
-Task<T> elsewhere(async::Loop& loop, std::function<T()> work) {
-  auto worker = std::make_shared<async::Worker>();
-  auto result = std::make_shared<std::optional<T>>();
-  auto done = std::make_shared<async::Event>(loop);
-  worker->post([work = std::move(work), result, done, &loop] {
-    result->emplace(work());
-    loop.post([done] { done->notify(); });
-  });
-  co_await done->wait(async::kNoDeadline);
-  co_return std::move(**result);
-}
-
 // On this unit only: what a relation's placement says.
 bool is_on_home_only(const catalog::Relation& relation) {
   if (relation.oid == 0 || relation.placement != catalog::Placement::kSingle) return false;
   const bool view = relation.kind == catalog::RelationKind::kView;
-  return relation.kind != catalog::RelationKind::kIndex &&
-         relation.kind != catalog::RelationKind::kCompositeType &&
-         !(view && (!relation.hides_sharded.empty() || relation.reads_only_broadcast));
+  return relation.is_named() && !(view && (!relation.hides_sharded.empty() || relation.reads_only_broadcast));
 }
 
 // A statement without pg_dump's comments in front, and not all of a long one.
@@ -86,8 +70,9 @@ Task<Status> run_each(backend::UnitConnection& connection, std::vector<std::stri
 
 Task<Result<Definitions>> definitions_of(Ground& ground, meta::UnitRecord unit, std::string database,
                                          LeftOut left_out) {
-  co_return co_await elsewhere<Result<Definitions>>(
-      ground.loop,
+  async::Worker worker;  // runs pg_dump
+  co_return co_await async::elsewhere<Result<Definitions>>(
+      ground.loop, [&worker](std::function<void()> job) { worker.post(std::move(job)); },
       [binaries = ground.binaries, unit = std::move(unit), database = std::move(database),
        left_out = std::move(left_out)] { return read_definitions(binaries, unit, database, left_out); });
 }

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "attach/join.h"
+#include "base/quote.h"
 #include "placement/change.h"
 
 namespace decan::attach {
@@ -155,7 +156,7 @@ Task<Result<uint64_t>> load_tables(Ground& ground, Sessions sessions, std::strin
   ground.progress("taking over the tables of database \"" + database + "\"");
   if (auto spread = co_await spread_roles(ground, **unit, database); !spread) co_return fail(spread.error());
   if (auto given = co_await run(**unit, "SELECT decan.hand_over(" + placement::text_array(plan->names) +
-                                            ", " + backend::quote_literal(plan->owner) + ")");
+                                            ", " + quote_literal(plan->owner) + ")");
       !given)
     co_return fail(given.error());
   Definitions made[2];

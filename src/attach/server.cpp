@@ -6,7 +6,6 @@ namespace decan::attach {
 namespace {
 
 using async::Task;
-using backend::quote_literal;
 using backend::UnitConnectionPtr;
 
 constexpr auto kConnectWithin = std::chrono::seconds(10);

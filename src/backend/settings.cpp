@@ -1,4 +1,5 @@
 #include "backend/settings.h"
+#include "base/quote.h"
 
 namespace decan::backend {
 namespace {
@@ -11,26 +12,6 @@ void append(std::string& sql, std::string_view statement) {
 }
 
 }  // namespace
-
-std::string quote_identifier(std::string_view name) {
-  std::string quoted = "\"";
-  for (const char c : name) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted += '"';
-}
-
-std::string quote_literal(std::string_view value) {
-  std::string quoted;
-  if (value.find('\\') != std::string_view::npos) quoted += 'E';
-  quoted += '\'';
-  for (const char c : value) {
-    if (c == '\'' || c == '\\') quoted += c;
-    quoted += c;
-  }
-  return quoted += '\'';
-}
 
 std::string set_config_sql(std::string_view name, std::string_view value) {
   return "SELECT pg_catalog.set_config(" + quote_literal(name) + ", " + quote_literal(value) + ", false)";

@@ -39,9 +39,6 @@ std::string settings_difference(const Settings& from, const Settings& to);
 
 std::string set_config_sql(std::string_view name, std::string_view value);
 
-std::string quote_identifier(std::string_view name);
-std::string quote_literal(std::string_view value);  // safe with standard_conforming_strings on or off
-
 // Name as in RESET: "timezone", "role", "session authorization", "\"my.var\"" … quoted where needed.
 std::string setting_name_sql(std::string_view name);
 

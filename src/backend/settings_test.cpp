@@ -37,12 +37,5 @@ TEST(SettingName, QuotesEachPartOfAnExtensionsSetting) {
   EXPECT_EQ(setting_name_sql("session_authorization"), "SESSION AUTHORIZATION");
 }
 
-TEST(Quoting, DoublesQuotesAndBackslashes) {
-  EXPECT_EQ(quote_identifier("a\"b; --"), "\"a\"\"b; --\"");
-  EXPECT_EQ(quote_literal("it's"), "'it''s'");
-  EXPECT_EQ(quote_literal("a\\'b"), "E'a\\\\''b'");
-  EXPECT_EQ(quote_literal(""), "''");
-}
-
 }  // namespace
 }  // namespace decan::backend

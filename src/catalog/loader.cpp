@@ -5,9 +5,11 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/quote.h"
 #include "catalog/code_uses.h"
 #include "catalog/hidden.h"
 #include "catalog/loader_fields.h"
+#include "catalog/type_words.h"
 #include "catalog/unit_objects.h"
 
 namespace decan::catalog {
@@ -50,13 +52,6 @@ uint64_t mixed(uint64_t hash, std::string_view name, uint64_t number) {
   return ((hash ^ (hash >> 32)) + number + 1) * kGolden;
 }
 
-// As quote_ident, but always with quotes: reserved words need no list.
-std::string quoted(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + '"';
-}
-
 // A leaf prefix of plain lower-case letters can be spelled without quotes: shorter statements on the hot
 // path.
 std::string leaf_name(std::string_view prefix, size_t bucket) {
@@ -64,7 +59,7 @@ std::string leaf_name(std::string_view prefix, size_t bucket) {
   const bool plain =
       prefix.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos &&
       !(prefix[0] >= '0' && prefix[0] <= '9');
-  return "decan_shard." + (plain ? name : quoted(name));
+  return "decan_shard." + (plain ? name : quote_identifier(name));
 }
 
 class Builder {
@@ -419,8 +414,12 @@ Status Builder::hidden() {
   std::vector<Spelling> spelled;
   for (const NamedSpelling& spelling : code_.spellings()) {
     // An attribute is spelled by the function's own name.
-    if (spelling.kind != NamedSpelling::Kind::kAttribute)
-      spelled.push_back({spelling.routine, spelling.name});
+    if (spelling.kind == NamedSpelling::Kind::kAttribute) continue;
+    spelled.push_back({spelling.routine, spelling.name});
+    if (spelling.kind != NamedSpelling::Kind::kCast) continue;
+    for (const auto& [word, type] : kTypeWords) {
+      if (type == spelling.name) spelled.push_back({spelling.routine, word});
+    }
   }
   const HiddenFinder finder(named, routines_, uses, spelled);
   for (const auto& routine : routines_) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/quote.h"
 #include "placement/distribute.h"
 
 namespace decan::distsql {
@@ -132,16 +133,6 @@ Status check_database(const AdminContext& context, const std::string& from_datab
   return fail(sqlstate::kFeatureNotSupported,
               "FROM another database than the one connected to is not supported", {},
               "Connect to database \"" + from_database + "\".");
-}
-
-std::string quote_literal(std::string_view value) {
-  const bool escape = value.find('\\') != std::string_view::npos;
-  std::string out = escape ? "E'" : "'";
-  for (const char c : value) {
-    if (c == '\'' || c == '\\') out += c;
-    out += c;
-  }
-  return out + "'";
 }
 
 }  // namespace decan::distsql

@@ -66,6 +66,4 @@ inline bool like_matches(std::string_view text, const std::optional<std::string>
 Status check_administrator(const AdminContext& context, std::string_view what);  // 42501
 Status check_database(const AdminContext& context, const std::string& from_database);
 
-std::string quote_literal(std::string_view value);  // safe with standard_conforming_strings on or off
-
 }  // namespace decan::distsql

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/quote.h"
+
 namespace decan::placement {
 namespace {
 
@@ -23,21 +25,6 @@ constexpr std::pair<std::string_view, std::string_view> kCopySettings[] = {{"ext
 
 }  // namespace
 
-std::string quote_ident(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + '"';
-}
-
-std::string quote_literal(std::string_view text) {
-  std::string out = " E'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') out += c;
-    out += c;
-  }
-  return out + '\'';
-}
-
 std::string text_array(const std::vector<std::string>& values) {
   std::string out = "ARRAY[";
   for (size_t i = 0; i < values.size(); ++i) out += (i > 0 ? "," : "") + quote_literal(values[i]);
@@ -52,6 +39,10 @@ Change::Change(UnitRunner& runner) : runner_(runner), home_(runner.home()), unit
 
 async::Task<Result<TextRows>> Change::on_home(std::string sql) {
   co_return co_await runner_.run(home_, std::move(sql));
+}
+
+async::Task<Result<TextRows>> Change::rows_from(UnitId unit, std::string sql) {
+  co_return co_await runner_.run(unit, std::move(sql));
 }
 
 async::Task<Status> Change::on(UnitId unit, std::string sql) {
@@ -108,12 +99,16 @@ async::Task<Result<Description>> Change::describe(std::string table) {
   auto rows = co_await on_home("SELECT * FROM decan.describe(" + as_given + ")");
   if (!rows) co_return fail(rows.error());
   const auto owner = value(*rows, 0, 0), relation = value(*rows, 0, 1), columns = value(*rows, 0, 2),
-             force = value(*rows, 0, 3), kind = value(*rows, 0, 4);
+             force = value(*rows, 0, 3), kind = value(*rows, 0, 4), far = value(*rows, 0, 5);
   if (!owner || !relation || !columns || !force || !id || !kind)
     co_return unexpected_rows("decan.describe()");
   if (*kind != "r" && *kind != "p") co_return fail(sqlstate::kWrongObjectType, *relation + " is not a table");
-  Description out{*relation, *owner, *columns, *force == "t", 0};
+  Description out{*relation, *owner, *columns, *force == "t", 0, {}};
   std::from_chars(id->data(), id->data() + id->size(), out.next_id);
+  if (far) {
+    out.far_unit.emplace();
+    std::from_chars(far->data(), far->data() + far->size(), out.far_unit->value);
+  }
   // The name may have come to mean another table while the lock was waited for: then the checks below see
   // that one, under its lock.
   if (auto closed = co_await on(home_, "LOCK TABLE " + out.relation + " IN ACCESS EXCLUSIVE MODE"); !closed) {

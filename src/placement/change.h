@@ -12,8 +12,6 @@
 
 namespace decan::placement {
 
-std::string quote_ident(std::string_view name);     // always with quotes
-std::string quote_literal(std::string_view value);  // E'…': safe with standard_conforming_strings on or off
 std::string text_array(const std::vector<std::string>& values);  // ARRAY[…]::text[]
 
 // A table as the home unit describes it.
@@ -22,6 +20,8 @@ struct Description {
   std::string owner, column_list;
   bool forces_row_security = false;
   uint64_t next_id = 0;  // a new id, for the table and its group
+  std::optional<UnitId>
+      far_unit;  // where the rows are, if not on the home unit: a table that came with a unit
 };
 
 // Statements that make the table, by phase (see table_statements() in sql/ddl.sql).
@@ -38,6 +38,7 @@ class Change {
   const std::vector<UnitId>& others() const { return others_; }  // all but home
 
   async::Task<Result<TextRows>> on_home(std::string sql);
+  async::Task<Result<TextRows>> rows_from(UnitId unit, std::string sql);
   async::Task<Status> on(UnitId unit, std::string sql);
   async::Task<Status> on_all(std::string sql);
   async::Task<Status> on_others(std::string sql);

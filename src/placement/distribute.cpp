@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/quote.h"
 #include "catalog/partition_hash.h"
+#include "placement/bring_home.h"
 #include "placement/buckets.h"
 #include "placement/change.h"
 
@@ -50,7 +52,7 @@ struct Sharding {
 
 std::string key_list(const ShardOptions& options) {
   std::string out;
-  for (const auto& key : options.key_columns) out += (out.empty() ? "" : ", ") + quote_ident(key);
+  for (const auto& key : options.key_columns) out += (out.empty() ? "" : ", ") + quote_identifier(key);
   return out;
 }
 
@@ -227,15 +229,6 @@ Task<Result<IncomingKeys>> incoming_keys(Change& change, std::string relation) {
   co_return out;
 }
 
-Task<Result<std::string>> present_values(Change& change, std::string relation) {
-  auto rows = co_await change.on_home(
-      "SELECT coalesce(pg_catalog.jsonb_object_agg(col, next_value), '{}')::pg_catalog.text FROM "
-      "decan.sequence_state(" +
-      quote_literal(relation) + ")");
-  if (!rows) co_return fail(rows.error());
-  co_return cell(*rows, 0, 0);
-}
-
 // The partitioned table with its leaves on every unit. Where rows wait to be spread, and for ranges and lists
 // (whose overlaps only show when they meet), home first makes all leaves.
 Task<Status> make_partitioned(Change& change, const Sharding& sharding, Definition definition,
@@ -286,7 +279,7 @@ Task<Result<std::vector<std::string>>> leaves_of(Change& change, const Sharding&
   if (!rows) co_return fail(rows.error());
   std::vector<std::string> out;
   for (size_t i = 0; i < rows->rows.size(); ++i) {
-    out.push_back("decan_shard." + quote_ident(sharding.prefix + "_" + cell(*rows, i, 0)));
+    out.push_back("decan_shard." + quote_identifier(sharding.prefix + "_" + cell(*rows, i, 0)));
   }
   co_return out;
 }
@@ -339,12 +332,13 @@ Task<Status> finish_sharded(Change& change, const Sharding& sharding, Definition
 Task<Result<Placed>> shard(Change& change, UnitRunner& runner, Sharding sharding) {
   const auto failed = [](const Status& status) { return fail(status.error()); };
   if (auto done = co_await prepare(change, sharding); !done) co_return failed(done);
+  if (auto done = co_await bring_home(change, runner, sharding.table); !done) co_return failed(done);
   const std::string relation = sharding.table.relation;
   const size_t dot = relation.rfind('.');
   std::string plain_name = relation.substr(dot == std::string::npos ? 0 : dot + 1);
   std::erase(plain_name, '"');
   sharding.prefix = leaf_prefix(plain_name, sharding.table.next_id);
-  auto present = co_await present_values(change, relation);
+  auto present = co_await next_values(change, change.home(), relation);
   if (!present) co_return fail(present.error());
   sharding.present = std::move(*present);
   const std::string by = std::string("PARTITION BY ") +
@@ -406,6 +400,7 @@ Task<Status> broadcast(Change& change, UnitRunner& runner, Description table) {
   const std::string relation = quote_literal(table.relation);
   if (auto done = co_await change.on(change.home(), "SELECT decan.check_broadcast(" + relation + ")"); !done)
     co_return done;
+  if (auto done = co_await bring_home(change, runner, table); !done) co_return done;
   auto definition = co_await change.definition(table.relation, "");
   if (!definition) co_return fail(definition.error());
   if (auto done = co_await change.begin(table.owner); !done) co_return done;
@@ -515,6 +510,7 @@ Task<Status> unshard(Change& change, UnitRunner& runner, Description table) {
 }
 
 Task<Status> undistribute(Change& change, UnitRunner& runner, Description table) {
+  if (table.far_unit) co_return co_await bring_home(change, runner, table);
   const std::string relation = quote_literal(table.relation);
   auto placed = co_await change.on_home("SELECT decan.check_undistribute(" + relation + ")");
   if (!placed) co_return fail(placed.error());
@@ -537,7 +533,7 @@ Task<Status> undistribute(Change& change, UnitRunner& runner, Description table)
 }  // namespace
 
 std::string table_name(std::string_view schema, std::string_view name) {
-  return (schema.empty() ? std::string() : quote_ident(schema) + ".") + quote_ident(name);
+  return (schema.empty() ? std::string() : quote_identifier(schema) + ".") + quote_identifier(name);
 }
 
 Task<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options) {

@@ -56,7 +56,8 @@ std::string table_name(std::string_view schema, std::string_view name);
 // 22023, 55000.
 async::Task<Result<Placed>> create_distributed_table(UnitRunner& runner, ShardOptions options);
 async::Task<Status> create_reference_table(UnitRunner& runner, std::string table);
-// Brings all rows back to the home unit and drops the table elsewhere.
+// Brings all rows back to the home unit and drops the table elsewhere; also those of a single table that came
+// with another unit.
 async::Task<Status> undistribute_table(UnitRunner& runner, std::string table);
 
 }  // namespace decan::placement

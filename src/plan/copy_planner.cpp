@@ -1,6 +1,7 @@
 // COPY: which columns, which of them are the key, and what every unit is sent.
 #include <algorithm>
 
+#include "base/quote.h"
 #include "plan/query_planner.h"
 #include "plan/utility_planner.h"
 #include "sql/lexer.h"
@@ -248,11 +249,11 @@ void copy_table_out(const UtilityInput& input, const catalog::Relation* relation
   std::string list;
   for (const auto* column : *columns) {
     spec.attnums.push_back(column->attnum);
-    list += (list.empty() ? "" : ", ") + sql::quote_identifier(column->name);
+    list += (list.empty() ? "" : ", ") + quote_identifier(column->name);
   }
   // A partitioned table can not be copied itself.
-  spec.unit_sql = "COPY (SELECT " + list + " FROM " + sql::quote_identifier(relation->schema) + "." +
-                  sql::quote_identifier(relation->name) + " WHERE " +
+  spec.unit_sql = "COPY (SELECT " + list + " FROM " + quote_identifier(relation->schema) + "." +
+                  quote_identifier(relation->name) + " WHERE " +
                   guard_conjunct(input.context->catalog->epoch) + ") TO STDOUT" +
                   std::string(option_text(input));
   out.routing.to = RouteTo::kAllUnits;

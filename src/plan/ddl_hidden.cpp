@@ -50,13 +50,19 @@ HiddenCall DdlPlanner::called_by_alter(const Relation* relation, const Tree& com
   return {};
 }
 
+HiddenCall DdlPlanner::called_by_trigger() const {
+  const auto names = tree_.strings("funcname");
+  if (names.empty()) return {};
+  const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
+  const auto* hidden = snapshot_.hidden_function(schema, names.back());
+  if (hidden == nullptr) return {};
+  return {"function " + names.back() + "()", hidden->sharded_table};
+}
+
 // A temporary object over hidden functions would run them later unseen.
 HiddenCall DdlPlanner::called_by_temporary(const std::string& kind) const {
   if (kind == "CreateTrigStmt") {
-    const auto names = tree_.strings("funcname");
-    const std::string schema = names.size() > 1 ? names[names.size() - 2] : "";
-    const auto* hidden = names.empty() ? nullptr : snapshot_.hidden_function(schema, names.back());
-    if (hidden != nullptr) return {"function " + names.back() + "()", hidden->sharded_table};
+    if (auto call = called_by_trigger()) return call;
   }
   // A new table may take columns, defaults and constraints from those that it is made from.
   for (const Tree& range_var : tree_.all("RangeVar")) {
@@ -80,6 +86,8 @@ void DdlPlanner::refuse_hidden_code(const std::string& kind) {
   HiddenCall call;
   if (concerns_temporary(kind)) {
     call = called_by_temporary(kind);
+  } else if (kind == "CreateEventTrigStmt") {
+    call = called_by_trigger();  // by any DDL, which no plan looks at
   } else if (kind == "AlterTableStmt") {
     const Relation* relation = find(tree_.child("relation"));
     for (const Tree& command : tree_.list("cmds")) {

@@ -52,6 +52,7 @@ class DdlPlanner {
   HiddenCall called_below(const sql::Tree& tree) const;
   HiddenCall called_by_alter(const catalog::Relation* relation, const sql::Tree& command) const;
   HiddenCall called_by_temporary(const std::string& kind) const;
+  HiddenCall called_by_trigger() const;
 
   // --- statements ---
   bool tables(const std::string& kind);

@@ -1,6 +1,7 @@
 // The texts that units get: leaves named, or the epoch check added.
 #include <algorithm>
 
+#include "base/quote.h"
 #include "plan/catalog_views.h"
 #include "plan/query_planner.h"
 
@@ -83,7 +84,7 @@ void QueryPlanner::make_leaf_text(Plan& out) {
     builder.copy_to(name.begin);
     builder.add_leaf(source->relation);
     builder.skip_to(name.end);
-    if (source->ref->alias.empty()) builder.add(" AS " + sql::quote_identifier(source->ref->name));
+    if (source->ref->alias.empty()) builder.add(" AS " + quote_identifier(source->ref->name));
   }
   Text text = builder.finish();
   // Proof, on the statement at hand and the first bucket: the text still parses to the same tree.
@@ -177,7 +178,7 @@ void QueryPlanner::make_catalog_text(Plan& out) {
     builder.copy_to(name.begin);
     builder.add(*view);
     builder.skip_to(name.end);
-    if (source->ref->alias.empty()) builder.add(" AS " + sql::quote_identifier(source->ref->name));
+    if (source->ref->alias.empty()) builder.add(" AS " + quote_identifier(source->ref->name));
     replaced.push_back(source->ref);
   }
   if (replaced.empty()) return;

@@ -225,6 +225,7 @@ TEST(Refusal, HiddenTables) {
       {"create temp view x as select order_count()", "function order_count()"},
       {"create temp view x as select * from all_orders", "of \"all_orders\""},
       {"alter table pg_temp.x alter a set default order_count()", "function order_count()"},
+      {"create event trigger e on ddl_command_end execute function order_count()", "function order_count()"},
       {"create trigger t before insert on pg_temp.x for each row execute function order_count()",
        "function order_count()"},
       {"alter domain other add check (value === 1)", "operator ==="},

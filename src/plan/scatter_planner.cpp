@@ -4,6 +4,7 @@
 #include <charconv>
 #include <limits>
 
+#include "base/quote.h"
 #include "catalog/type_oids.h"
 #include "plan/functions.h"
 
@@ -142,8 +143,8 @@ bool ScatterPlanner::list_outputs() {
     const size_t columns = in_.scope.expand_star(top_, *expr)->size();
     for (size_t i = 0; i < columns; ++i, ++next) {
       const auto& output = (*outputs)[next];
-      std::string text = sql::quote_identifier((*names)[next]);
-      if (!output.merged) text = sql::quote_identifier(output.column->source->alias) + "." + text;
+      std::string text = quote_identifier((*names)[next]);
+      if (!output.merged) text = quote_identifier(output.column->source->alias) + "." + text;
       outputs_.push_back({nullptr, output.column, {std::move(text)}, (*names)[next]});
     }
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "catalog/type_words.h"
 #include "plan/utility_planner.h"
 #include "sql/lexer.h"
 
@@ -108,6 +109,15 @@ bool writes(std::string_view word) {
   return std::ranges::find(kWords, word) != kWords.end();
 }
 
+// Code that names a type by another word for it (catalog/type_words.h).
+std::string_view hidden_type_by_word(std::string_view name, const catalog::Snapshot& snapshot) {
+  for (const auto& [word, type] : catalog::kTypeWords) {
+    if (word != name) continue;
+    if (const auto table = snapshot.hidden_type("pg_catalog", type, false); !table.empty()) return table;
+  }
+  return {};
+}
+
 }  // namespace
 
 HiddenCall hidden_call(const Tree& tree, const catalog::Snapshot& snapshot) {
@@ -134,8 +144,9 @@ HiddenCall hidden_call_in_code(std::string_view code, const catalog::Snapshot& s
       may_write = may_write || writes(name);
       if (const auto* hidden = snapshot.hidden_function("", name))
         return {"function " + name + "()", hidden->sharded_table};
-      if (const auto table = snapshot.hidden_type("", name, false); !table.empty())
-        return {"a cast to type " + name, std::string(table)};
+      auto table = snapshot.hidden_type("", name, false);
+      if (table.empty()) table = hidden_type_by_word(name, snapshot);
+      if (!table.empty()) return {"a cast to type " + name, std::string(table)};
       for (const auto& relation : snapshot.relations()) {
         if (relation->name != name) continue;
         if (may_write && !relation->calls_hidden.empty())

@@ -1,6 +1,7 @@
 // SQL-level cursors: on one unit as they are, over several units as one cursor on each whose rows are merged.
 #include <algorithm>
 
+#include "base/quote.h"
 #include "session/outcome.h"
 #include "session/session.h"
 
@@ -218,7 +219,7 @@ Task<Status> Session::merged_cursor_statement(Call& call) {
     for (const UnitId unit : cursor.units()) {
       txn::Participant* participant = txn_->find(unit);
       if (participant == nullptr) continue;
-      auto closed = co_await run_on(*participant, "CLOSE " + backend::quote_identifier(spec.name), false);
+      auto closed = co_await run_on(*participant, "CLOSE " + quote_identifier(spec.name), false);
       if (!closed) co_return closed;
     }
     merged_cursors_.erase(spec.name);
@@ -296,7 +297,7 @@ Task<Status> Session::fetch_portion(exec::MergedCursor& cursor, size_t source) {
   backend::UnitConnection& connection = *participant->connection;
   connection.writer().parse("",
                             "FETCH FORWARD " + std::to_string(cursor.portion_rows(source)) + " FROM " +
-                                backend::quote_identifier(cursor.name()),
+                                quote_identifier(cursor.name()),
                             {});
   connection.writer().bind("", "", {}, {}, cursor.portion_formats());
   connection.writer().execute("", 0);

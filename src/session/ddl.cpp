@@ -4,6 +4,7 @@
 
 #include "auth/scram.h"
 #include "base/log.h"
+#include "base/quote.h"
 #include "placement/distribute.h"
 #include "session/outcome.h"
 #include "session/session.h"
@@ -193,8 +194,8 @@ Task<Status> Session::ddl_concurrent(Call& call) {
     if (auto done = co_await run_on(**participant, sql, unit == targets.back()); !done) {
       if (plan.tag == "CREATE DATABASE") {
         for (const UnitId other : done_on) {
-          (void)co_await run_on(*txn_->find(other),
-                                "DROP DATABASE IF EXISTS " + backend::quote_identifier(plan.name), false);
+          (void)co_await run_on(*txn_->find(other), "DROP DATABASE IF EXISTS " + quote_identifier(plan.name),
+                                false);
         }
       } else if (!done_on.empty()) {
         send_notice("WARNING",

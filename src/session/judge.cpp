@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/settings.h"
+#include "base/quote.h"
 #include "catalog/loader_fields.h"
 #include "catalog/type_oids.h"
 #include "session/session.h"
@@ -234,7 +235,7 @@ Task<Status> Session::read_values(Status refusal, Call& call) {
     const auto* read_as = find_binary_form(value.read_as);
     if (key == nullptr || read_as == nullptr) co_return verdict;
     sql += (sql.empty() ? "VALUES (pg_catalog.encode(pg_catalog." : ", (pg_catalog.encode(pg_catalog.") +
-           std::string(key->send) + "((" + (value.is_sql ? value.text : backend::quote_literal(value.text)) +
+           std::string(key->send) + "((" + (value.is_sql ? value.text : quote_literal(value.text)) +
            ")::pg_catalog." + std::string(read_as->name) + "::pg_catalog." + std::string(key->name) +
            "), 'hex') || ',')";
   }

@@ -1,6 +1,7 @@
 #include "session/notify_hub.h"
 
 #include "base/log.h"
+#include "base/quote.h"
 #include "session/session.h"
 
 namespace decan::session {
@@ -95,7 +96,7 @@ Task<Status> NotifyHub::exchange(Database* database) {
   while (!database->wanted.empty()) {
     const std::string channel = *database->wanted.begin();
     connection.stream().set_deadline(async::Clock::now() + std::chrono::seconds(10));
-    connection.writer().query("LISTEN " + backend::quote_identifier(channel));
+    connection.writer().query("LISTEN " + quote_identifier(channel));
     if (auto sent = co_await connection.flush(); !sent) co_return sent;
     Status answer;
     while (true) {

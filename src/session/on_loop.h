@@ -2,8 +2,8 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 
+#include "async/elsewhere.h"
 #include "session/node.h"
 
 namespace decan::session {
@@ -11,14 +11,8 @@ namespace decan::session {
 template <class T>
 async::Task<T> on_loop(LoopContext* here, LoopContext* there, std::function<T()> work) {
   if (here == there) co_return work();
-  auto result = std::make_shared<T>();
-  auto done = std::make_shared<async::Event>(here->loop);
-  there->loop.post([work = std::move(work), result, done, here] {
-    *result = work();
-    here->loop.post([done] { done->notify(); });
-  });
-  co_await done->wait(async::kNoDeadline);
-  co_return std::move(*result);
+  co_return co_await async::elsewhere<T>(
+      here->loop, [there](std::function<void()> job) { there->loop.post(std::move(job)); }, std::move(work));
 }
 
 }  // namespace decan::session

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "async/elsewhere.h"
 #include "base/log.h"
 #include "distsql/distsql.h"
 #include "distsql/handlers.h"
@@ -114,16 +115,10 @@ Task<Status> Session::apply_waiting_rules(catalog::SnapshotPtr before) {
 // --- SessionAdmin ---
 
 Task<Status> SessionAdmin::with_store(std::function<Status(meta::Store&)> work) {
-  auto result = std::make_shared<Status>();
-  auto done = std::make_shared<async::Event>(session_.loop_.loop);
-  async::Loop& loop = session_.loop_.loop;
-  session_.node_.run_blocking(
-      [work = std::move(work), result, done, &loop, store = session_.node_.store.get()] {
-        *result = work(*store);
-        loop.post([done] { done->notify(); });
-      });
-  co_await done->wait(async::kNoDeadline);
-  co_return *result;
+  Node& node = session_.node_;
+  co_return co_await async::elsewhere<Status>(
+      session_.loop_.loop, [&node](std::function<void()> job) { node.run_blocking(std::move(job)); },
+      [work = std::move(work), store = node.store.get()] { return work(*store); });
 }
 
 std::vector<std::pair<std::string, std::string>> SessionAdmin::unit_defaults() const {

@@ -36,6 +36,9 @@ class SessionAdmin final : public distsql::AdminContext {
 
  private:
   attach::Ground ground();
+  // A change of the units, while nothing else runs on this node and no other session changes them.
+  template <class T>
+  Task<Result<T>> alone(Task<Result<T>> change);
   Task<Result<std::vector<std::string>>> add_shut_out(meta::UnitRecord unit);
   Task<Result<uint64_t>> load_shut_out(meta::UnitRecord unit);
   Task<Result<std::vector<std::string>>> remove_shut_out(meta::UnitRecord unit, MayLeave may_leave);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/quote.h"
 #include "catalog/session_code.h"
 #include "session/outcome.h"
 #include "session/session.h"
@@ -122,7 +123,7 @@ Task<Status> Session::adopt_settings(txn::Participant& participant) {
   }
   std::string names = "ARRAY[";  // pg_settings does not show what no module defines
   for (const std::string& name : custom.names)
-    names += (names.back() == '[' ? "" : ", ") + backend::quote_literal(name);
+    names += (names.back() == '[' ? "" : ", ") + quote_literal(name);
   auto state = co_await connection->query(
       "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source = 'session' AND "
       "context IN ('user', 'superuser') UNION ALL "
@@ -146,7 +147,7 @@ Task<Status> Session::adopt_settings(txn::Participant& participant) {
     map[name] = backend::set_config_sql(name, row[1].value_or(""));
   }
   const auto& flags = (*state)[1].rows.at(0);
-  if (flags[3] != "none" && flags[3]) map["role"] = "SET ROLE " + backend::quote_identifier(*flags[3]);
+  if (flags[3] != "none" && flags[3]) map["role"] = "SET ROLE " + quote_identifier(*flags[3]);
   participant.pinned = flags[0] == "t" || flags[1] == "t" || flags[2] == "t";
   if (custom.unknown && !participant.pinned) connection->mark_dirty();
   settings_ = std::make_shared<const backend::Settings>(std::move(map));

@@ -2,6 +2,7 @@
 // statements, cursors, LISTEN.
 #include <algorithm>
 
+#include "base/quote.h"
 #include "base/utf8.h"
 #include "session/notify_hub.h"
 #include "session/outcome.h"
@@ -240,7 +241,7 @@ Task<Status> Session::prepare_statement(Call& call) {
       sql += (i == 0 ? "" : ", ");
       sql += spec.type_names[i] == "unknown"
                  ? "'0'"
-                 : backend::quote_literal(spec.type_names[i]) + "::pg_catalog.regtype::pg_catalog.oid";
+                 : quote_literal(spec.type_names[i]) + "::pg_catalog.regtype::pg_catalog.oid";
     }
     if (auto ready = co_await run_on(**participant, {}, false); !ready) co_return ready;
     auto found = co_await (*participant)->connection->query(sql);

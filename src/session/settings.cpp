@@ -1,6 +1,7 @@
 // SET and RESET in all their spellings: on every unit of the transaction, and kept for those that come later.
 #include <algorithm>
 
+#include "base/quote.h"
 #include "base/utf8.h"
 #include "session/outcome.h"
 #include "session/session.h"
@@ -123,7 +124,7 @@ Task<Status> Session::set_config_statement(Call& call) {
     if (!name || !value || !local)
       co_return fail(!name ? name.error() : !value ? value.error() : local.error());
     const auto argument = [](const std::optional<std::string>& text, std::string_view type) {
-      return text ? backend::quote_literal(*text) + "::" + std::string(type) : "NULL";
+      return text ? quote_literal(*text) + "::" + std::string(type) : "NULL";
     };
     std::string lower = name->value_or("");
     std::ranges::transform(lower, lower.begin(),

@@ -6,6 +6,7 @@
 
 #include "base/access_rule.h"
 #include "base/log.h"
+#include "base/quote.h"
 #include "base/utf8.h"
 #include "session/session.h"
 
@@ -226,7 +227,7 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
                        "SELECT rolpassword, rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > "
                        "pg_catalog.now()), rolconnlimit FROM pg_catalog.pg_authid "
                        "WHERE rolname = " +
-                       backend::quote_literal(role));
+                       quote_literal(role));
   loop_.pool.release(std::move(*connection));
   if (!found) {
     co_await fatal(found.error());

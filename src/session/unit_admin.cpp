@@ -57,16 +57,21 @@ Task<Result<meta::UnitRecord>> SessionAdmin::check_unit(meta::UnitRecord unit,
   co_return co_await attach::check_server(here, std::move(unit), std::move(before));
 }
 
-Task<Result<std::vector<std::string>>> SessionAdmin::add_unit(meta::UnitRecord unit) {
+template <class T>
+Task<Result<T>> SessionAdmin::alone(Task<Result<T>> change) {
   const OnlyOne only(session_.node_.changing_units);
   if (!only) co_return taken();
-  Result<std::vector<std::string>> done;
-  if (auto alone = co_await session_.shut_out_all_units(); !alone)
-    done = fail(alone.error());
+  Result<T> done;
+  if (auto shut_out = co_await session_.shut_out_all_units(); !shut_out)
+    done = fail(shut_out.error());
   else
-    done = co_await add_shut_out(std::move(unit));
+    done = co_await std::move(change);
   session_.open_gate();
   co_return done;
+}
+
+Task<Result<std::vector<std::string>>> SessionAdmin::add_unit(meta::UnitRecord unit) {
+  co_return co_await alone(add_shut_out(std::move(unit)));
 }
 
 Task<Result<std::vector<std::string>>> SessionAdmin::add_shut_out(meta::UnitRecord unit) {
@@ -129,27 +134,11 @@ Task<Result<uint64_t>> SessionAdmin::load_shut_out(meta::UnitRecord unit) {
 }
 
 Task<Result<uint64_t>> SessionAdmin::load_tables(meta::UnitRecord unit) {
-  const OnlyOne only(session_.node_.changing_units);
-  if (!only) co_return taken();
-  Result<uint64_t> done;
-  if (auto alone = co_await session_.shut_out_all_units(); !alone)
-    done = fail(alone.error());
-  else
-    done = co_await load_shut_out(std::move(unit));
-  session_.open_gate();
-  co_return done;
+  co_return co_await alone(load_shut_out(std::move(unit)));
 }
 
 Task<Result<std::vector<std::string>>> SessionAdmin::remove_unit(meta::UnitRecord unit, MayLeave may_leave) {
-  const OnlyOne only(session_.node_.changing_units);
-  if (!only) co_return taken();
-  Result<std::vector<std::string>> done;
-  if (auto alone = co_await session_.shut_out_all_units(); !alone)
-    done = fail(alone.error());
-  else
-    done = co_await remove_shut_out(std::move(unit), std::move(may_leave));
-  session_.open_gate();
-  co_return done;
+  co_return co_await alone(remove_shut_out(std::move(unit), std::move(may_leave)));
 }
 
 Task<Result<std::vector<std::string>>> SessionAdmin::remove_shut_out(meta::UnitRecord unit,

@@ -500,13 +500,4 @@ std::optional<CallLayout> call_layout(std::string_view sql, int32_t location,
   return out;
 }
 
-std::string quote_identifier(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + '"';
-}
-
 }  // namespace decan::sql

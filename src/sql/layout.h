@@ -60,7 +60,4 @@ struct CallLayout {
 std::optional<CallLayout> call_layout(std::string_view sql, int32_t location,
                                       bool standard_conforming_strings);
 
-// "name" with quotes when PostgreSQL needs them.
-std::string quote_identifier(std::string_view name);
-
 }  // namespace decan::sql

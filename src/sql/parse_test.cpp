@@ -233,7 +233,6 @@ TEST(Layout, FindsCallsAndNames) {
   EXPECT_EQ(text_of(sql, call->filter), "filter (where b)");
   EXPECT_EQ(text_of(sql, name_range(sql, static_cast<int32_t>(sql.find("\"S\"")), true)), "\"S\" . t");
   EXPECT_FALSE(call_layout("current_date", 0, true));
-  EXPECT_EQ(quote_identifier("a\"b"), "\"a\"\"b\"");
 }
 
 }  // namespace

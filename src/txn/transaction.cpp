@@ -7,6 +7,7 @@
 #include "auth/crypto.h"
 #include "auth/scram.h"
 #include "base/log.h"
+#include "base/quote.h"
 
 namespace decan::txn {
 
@@ -83,7 +84,7 @@ bool GidSource::is_live(const std::string& gid) const {
 
 std::string GidSource::mark(const std::string& gid, const std::string& participants, uint32_t pid) const {
   const std::string proof = key_.proof("mark/" + std::to_string(pid) + "/" + gid + "/" + participants);
-  return "SELECT decan.mark(" + backend::quote_literal(gid) + ", '" + participants + "', '" + proof + "')";
+  return "SELECT decan.mark(" + quote_literal(gid) + ", '" + participants + "', '" + proof + "')";
 }
 
 std::optional<UnitId> anchor_of(std::string_view gid) {
@@ -132,7 +133,7 @@ std::vector<std::string> Transaction::block_opening() const {
   std::vector<std::string> statements = {begin_options_.empty() ? "BEGIN" : "BEGIN " + begin_options_};
   for (const Replay& entry : replay_) {
     statements.push_back(entry.savepoint.empty() ? entry.sql
-                                                 : "SAVEPOINT " + backend::quote_identifier(entry.savepoint));
+                                                 : "SAVEPOINT " + quote_identifier(entry.savepoint));
   }
   return statements;
 }
@@ -222,13 +223,13 @@ bool Transaction::has_savepoint(std::string_view name) const {
 }
 
 Task<Status> Transaction::savepoint(std::string name) {
-  auto done = co_await on_all("SAVEPOINT " + backend::quote_identifier(name));
+  auto done = co_await on_all("SAVEPOINT " + quote_identifier(name));
   if (done) replay_.push_back({std::move(name), {}, current_settings_});
   co_return done;
 }
 
 Task<Status> Transaction::release(std::string name) {
-  auto done = co_await on_all("RELEASE SAVEPOINT " + backend::quote_identifier(name));
+  auto done = co_await on_all("RELEASE SAVEPOINT " + quote_identifier(name));
   if (!done) co_return done;
   const auto at =
       std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
@@ -242,7 +243,7 @@ Task<Status> Transaction::release(std::string name) {
 }
 
 Task<Status> Transaction::rollback_to(std::string name) {
-  auto done = co_await on_all("ROLLBACK TO SAVEPOINT " + backend::quote_identifier(name));
+  auto done = co_await on_all("ROLLBACK TO SAVEPOINT " + quote_identifier(name));
   if (!done) co_return done;
   const auto at =
       std::find_if(replay_.rbegin(), replay_.rend(), [&](const Replay& e) { return e.savepoint == name; });
@@ -274,7 +275,7 @@ Task<Result<bool>> settle(backend::Pool& pool, UnitId anchor, backend::Identity 
   // decide.
   auto answer = co_await (*connection)
                     ->query_until("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT decan.settle(" +
-                                      backend::quote_literal(gid) + "); COMMIT",
+                                      quote_literal(gid) + "); COMMIT",
                                   deadline);
   pool.release(std::move(*connection));
   if (!answer) co_return fail(answer.error());
@@ -292,8 +293,7 @@ Task<bool> finish_prepared(backend::Pool& pool, UnitId unit, backend::Identity s
   if (!connection) co_return false;
   auto done =
       co_await (*connection)
-          ->query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid),
-                        deadline);
+          ->query_until((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + quote_literal(gid), deadline);
   pool.release(std::move(*connection));
   co_return done || done.error().sqlstate == sqlstate::kUndefinedObject;  // somebody else was faster
 }
@@ -404,7 +404,7 @@ Task<Status> Transaction::two_phase(std::vector<Participant*> writers, std::vect
   Participant& anchor = *writers.front();
   const std::vector<Participant*> others(writers.begin() + 1, writers.end());
   const std::string gid = options_.gids->next(anchor.connection->unit());
-  const std::string quoted = backend::quote_literal(gid);
+  const std::string quoted = quote_literal(gid);
   std::string units;
   for (const Participant* writer : writers)
     units += (units.empty() ? "" : ",") + std::to_string(writer->connection->unit().value);
@@ -473,7 +473,7 @@ Task<Status> Transaction::finish_on(Participant* participant, std::string gid, b
   const auto give_up = async::Clock::now() + kPatience;
   if (!connection.broken()) {
     auto done = co_await connection.query_until(
-        (commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + backend::quote_literal(gid), give_up);
+        (commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + quote_literal(gid), give_up);
     if (done || done.error().sqlstate == sqlstate::kUndefinedObject) co_return Status{};
   }
   // What the client reads next must show its own writes, so it waits a while. What is missed, the resolver

@@ -30,7 +30,7 @@ BEGIN
     RETURN NULL;
   ELSIF parent.placement = 'single' THEN
     RETURN format('table %s is not on every unit', k.confrelid::regclass);
-  ELSIF child.placement = 'single' AND pg_relation_size(k.conrelid) = 0
+  ELSIF child.placement = 'single' AND pg_relation_size(k.conrelid) = 0 AND NOT EXISTS (SELECT FROM decan.attached a WHERE a.relid = k.conrelid)
         AND EXISTS (SELECT FROM pg_class c WHERE c.oid = k.conrelid AND c.relkind = 'r' AND NOT c.relispartition) THEN
     RETURN NULL;  -- it waits to be distributed: compute nodes let no rows in until then
   ELSIF child.placement <> 'sharded' THEN
@@ -118,9 +118,6 @@ BEGIN
   IF placed IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING MESSAGE = format('table %s is %s already', rel::regclass, placed),
       HINT = format('SELECT undistribute_table(%L) makes it a single table again.', rel::regclass);
-  ELSIF EXISTS (SELECT FROM decan.attached a WHERE a.relid = rel) THEN
-    PERFORM decan.refuse(format('table %s can not be placed: its rows are on the storage unit that it came with', rel::regclass),
-      'Create a new table, place it, and copy the rows.');
   ELSIF c.relkind NOT IN ('r', 'p') THEN
     RAISE wrong_object_type USING MESSAGE = format('%s is not a table', rel::regclass);
   END IF;
@@ -273,6 +270,34 @@ BEGIN
   PERFORM decan.check_placeable(rel);
   PERFORM decan.check_foreign_keys(rel, 'broadcast', NULL, '{}');
   PERFORM decan.check_dependents(rel, ' and would be there on the home unit only');
+END $$;
+
+-- Before the rows of a table that lives on another unit come to the home unit.
+CREATE OR REPLACE FUNCTION decan.check_bring_home(rel regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  culprit record;
+BEGIN
+  PERFORM decan.check_owner(rel);
+  PERFORM decan.check_placeable(rel);
+  PERFORM decan.check_dependents(rel, ', which has to be made again');
+  SELECT k.conname, k.conrelid::regclass AS child INTO culprit FROM pg_constraint k
+   WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
+     AND (k.conrelid = rel AND EXISTS (SELECT FROM decan.attached a WHERE a.relid = k.confrelid)
+          OR k.confrelid = rel AND EXISTS (SELECT FROM decan.attached a WHERE a.relid = k.conrelid))
+   ORDER BY 1, 2 LIMIT 1;
+  IF FOUND THEN
+    PERFORM decan.refuse(format('foreign key "%s" of table %s can not be kept: its other table stays on the storage unit that it came with',
+                                culprit.conname, culprit.child),
+      'Drop the foreign key, place both tables, and add it again.');
+  END IF;
+  SELECT s.seqid::regclass AS name, s.attname INTO culprit FROM decan.column_sequences(rel) s
+   WHERE s.kind = 'n' AND EXISTS (SELECT FROM decan.attached a WHERE a.relid = s.seqid) LIMIT 1;
+  IF FOUND THEN
+    PERFORM decan.refuse(format('column "%s" of table %s takes values from sequence %s, which stays on the storage unit that it came with',
+                                culprit.attname, rel, culprit.name),
+      format('If no other table uses it: ALTER SEQUENCE %s OWNED BY %s.%I', culprit.name, rel, culprit.attname));
+  END IF;
 END $$;
 
 CREATE OR REPLACE FUNCTION decan.check_undistribute(rel regclass) RETURNS text

@@ -81,10 +81,11 @@ END $$;
 -- Everything the compute node has to know before it places a table.
 DROP FUNCTION IF EXISTS decan.describe(regclass);
 CREATE FUNCTION decan.describe(rel regclass, OUT owner name, OUT qualified_name text, OUT column_list text,
-                               OUT forces_row_security bool, OUT kind "char")
+                               OUT forces_row_security bool, OUT kind "char", OUT far_unit int)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  SELECT pg_get_userbyid(c.relowner), rel::text, c.relforcerowsecurity, c.relkind INTO owner, qualified_name, forces_row_security, kind
+  SELECT pg_get_userbyid(c.relowner), rel::text, c.relforcerowsecurity, c.relkind, (SELECT a.unit FROM decan.attached a WHERE a.relid = rel)
+    INTO owner, qualified_name, forces_row_security, kind, far_unit
     FROM pg_class c WHERE c.oid = rel;
   column_list := (SELECT coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), '')
                     FROM pg_attribute a
@@ -287,5 +288,6 @@ BEGIN
     ELSIF next_values ? s.attname THEN
       EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', s.seqid::regclass, least((next_values ->> s.attname)::numeric, s.max));
     END IF;
+    DELETE FROM decan.attached a WHERE a.relid = s.seqid;
   END LOOP;
 END $$;
