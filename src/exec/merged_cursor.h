@@ -26,12 +26,17 @@ class MergedCursor {
     std::vector<std::optional<std::string>> having_values;
     MergeLimits limits;
     bool no_scroll = false;
+    bool with_hold = false;
   };
   explicit MergedCursor(Options options);
 
   const std::string& name() const { return options_.name; }
   const std::vector<UnitId>& units() const { return options_.units; }
   bool no_scroll() const { return options_.no_scroll; }
+  bool with_hold() const { return options_.with_hold; }
+  // Its transaction has committed: the units have kept what was left of their rows.
+  bool held() const { return held_; }
+  void hold() { held_ = true; }
   // Columns of its rows in these formats. Errors: 0A000 from the merge.
   Result<wire::RowDescription> description(const std::vector<int16_t>& formats) const;
 
@@ -88,6 +93,7 @@ class MergedCursor {
   Place place_ = Place::kBefore;
   bool failed_ = false;
   bool started_ = false;
+  bool held_ = false;
 };
 
 }  // namespace decan::exec

@@ -1,5 +1,6 @@
 // SQL-level cursors: on one unit as they are, over several units as one cursor on each whose rows are merged.
 #include <algorithm>
+#include <set>
 
 #include "base/quote.h"
 #include "session/outcome.h"
@@ -69,6 +70,7 @@ Task<Status> Session::cursor_statement(Call& call) {
     unit = known->second;
   } else if (spec.name.empty()) {
     for (const auto& participant : txn_->participants()) {
+      participant->check_state = participant->check_state || participant->pinned;
       if (auto done = co_await run_on(*participant, "CLOSE ALL", false); !done) co_return done;
     }
     cursors_.clear();
@@ -94,7 +96,11 @@ void Session::note_cursor(const plan::Plan& plan, txn::Participant& participant)
     if (spec.with_hold) participant.pinned = true;
     if (plan.effects.writes) participant.may_have_written = true;
   } else if (plan.action == plan::Action::kCloseCursor) {
-    cursors_.erase(spec.name);
+    if (spec.name.empty())
+      cursors_.clear();
+    else
+      cursors_.erase(spec.name);
+    participant.check_state = participant.check_state || participant.pinned;  // maybe by this cursor only
   }
 }
 
@@ -156,6 +162,7 @@ Task<Result<std::optional<wire::ErrorFields>>> Session::exchange(backend::UnitCo
 Task<Status> Session::declare_merged(Call& call, std::vector<plan::UnitTarget> targets) {
   const plan::Plan& plan = *call.plan;
   const auto& spec = std::get<plan::CursorSpec>(plan.detail);
+  const bool alone = call.simple && !txn_->in_block();
   if (!plan.merge)
     co_return fail(sqlstate::kFeatureNotSupported, "the cursor's keys lead to different storage units", {},
                    "Declare one cursor per key.");
@@ -164,6 +171,7 @@ Task<Status> Session::declare_merged(Call& call, std::vector<plan::UnitTarget> t
   options.name = spec.name;
   options.plan = call.plan;
   options.no_scroll = spec.no_scroll;
+  options.with_hold = spec.with_hold;
   auto values = merge_values(call);
   if (!values) co_return fail(values.error());
   options.limit = values->limit, options.offset = values->offset;
@@ -179,6 +187,7 @@ Task<Status> Session::declare_merged(Call& call, std::vector<plan::UnitTarget> t
     formats.push_back(parameter.is_binary ? 1 : 0);
   }
   std::optional<wire::RowDescription> columns;
+  if (auto opened = co_await begin_implicit(); !opened) co_return opened;
   for (const plan::UnitTarget& target : targets) {
     auto participant = co_await join(target.unit, true);
     if (!participant) co_return fail(participant.error());
@@ -200,6 +209,13 @@ Task<Status> Session::declare_merged(Call& call, std::vector<plan::UnitTarget> t
       co_return fail(kTold, {});
     }
     options.units.push_back(target.unit);
+    if (!spec.with_hold) continue;
+    (*participant)->pinned = true;
+    // The rows may be read by COMMIT: too late for the guards. From here on the table's lock keeps the
+    // placement.
+    auto epoch = co_await connection.query("SELECT epoch FROM decan.map");
+    if (!epoch) co_return fail(epoch.error());
+    if (epoch->front().rows.at(0).at(0) != std::to_string(used_epoch_)) co_return fail(placement_changed());
   }
   if (!columns) co_return fail(sqlstate::kInternalError, "a cursor without columns");
   options.fragment = std::move(*columns);
@@ -207,6 +223,9 @@ Task<Status> Session::declare_merged(Call& call, std::vector<plan::UnitTarget> t
   // What can not be merged is refused now, not at the first FETCH.
   if (auto described = cursor->description({}); !described) co_return fail(described.error());
   merged_cursors_[spec.name] = std::move(cursor);
+  if (alone) {
+    if (auto ended = co_await end_implicit(Status{}); !ended) co_return ended;
+  }
   complete("DECLARE CURSOR");
   co_return Status{};
 }
@@ -219,6 +238,10 @@ Task<Status> Session::merged_cursor_statement(Call& call) {
     for (const UnitId unit : cursor.units()) {
       txn::Participant* participant = txn_->find(unit);
       if (participant == nullptr) continue;
+      if (cursor.held()) {
+        if (auto joined = co_await join(unit, txn_->in_block()); !joined) co_return fail(joined.error());
+        participant->check_state = true;
+      }
       auto closed = co_await run_on(*participant, "CLOSE " + quote_identifier(spec.name), false);
       if (!closed) co_return closed;
     }
@@ -292,7 +315,12 @@ Task<Status> Session::fetch_merged(Call& call, exec::MergedCursor& cursor) {
 
 Task<Status> Session::fetch_portion(exec::MergedCursor& cursor, size_t source) {
   txn::Participant* participant = txn_->find(cursor.units()[source]);
-  if (participant == nullptr || !participant->in_block) co_return no_such_cursor(cursor.name());
+  if (participant == nullptr || !(participant->in_block || cursor.held()))
+    co_return no_such_cursor(cursor.name());
+  if (cursor.held()) {
+    if (auto joined = co_await join(cursor.units()[source], txn_->in_block()); !joined)
+      co_return fail(joined.error());
+  }
   if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
   backend::UnitConnection& connection = *participant->connection;
   connection.writer().parse("",
@@ -316,6 +344,54 @@ Task<Status> Session::fetch_portion(exec::MergedCursor& cursor, size_t source) {
   logical_names(**error);
   send_error(**error);
   co_return fail(kTold, {});
+}
+
+// What CLOSE ALL concerns; the home unit when there is none.
+std::vector<plan::UnitTarget> Session::units_of_cursors() const {
+  std::set<UnitId> found;
+  for (const auto& [name, unit] : cursors_) found.insert(unit);
+  for (const auto& [name, cursor] : merged_cursors_)
+    found.insert(cursor->units().begin(), cursor->units().end());
+  if (found.empty()) found.insert(node_.home());
+  std::vector<plan::UnitTarget> out;
+  for (const UnitId unit : found) out.push_back({unit, {}, {}});
+  return out;
+}
+
+// Those WITH HOLD outlive a COMMIT, and later transactions whatever their end.
+Task<void> Session::end_cursors(bool committed) {
+  for (const auto& [name, cursor] : merged_cursors_) {
+    if (committed || cursor->held() || !cursor->with_hold()) continue;
+    // Units that had committed before one could not have kept theirs.
+    for (const UnitId unit : cursor->units()) {
+      txn::Participant* participant = txn_->find(unit);
+      if (participant == nullptr || participant->connection->broken()) continue;
+      participant->check_state = true;
+      (void)co_await participant->connection->query("CLOSE " + quote_identifier(name));
+    }
+  }
+  std::erase_if(cursors_, [&](const auto& cursor) {
+    const txn::Participant* participant = txn_->find(cursor.second);
+    return participant == nullptr || !participant->pinned;
+  });
+  std::erase_if(merged_cursors_, [&](const auto& known) {
+    exec::MergedCursor& cursor = *known.second;
+    if (committed && cursor.with_hold()) cursor.hold();
+    return !cursor.held();
+  });
+}
+
+// A unit keeps the rows of a cursor WITH HOLD when it commits, and may fail at that when others have
+// committed.
+Status Session::check_held_cursors() const {
+  const bool holds = std::ranges::any_of(
+      merged_cursors_, [](const auto& known) { return known.second->with_hold() && !known.second->held(); });
+  const bool writes = std::ranges::any_of(txn_->participants(),
+                                          [](const auto& p) { return p->in_block && p->may_have_written; });
+  if (!holds || !writes) return {};
+  return fail(sqlstate::kFeatureNotSupported,
+              "a transaction that declares a cursor WITH HOLD over several storage units can not write", {},
+              "Declare the cursor in a transaction of its own, or outside of a block.");
 }
 
 // ROLLBACK TO takes cursors away that were declared since.

@@ -251,6 +251,7 @@ Result<std::vector<plan::UnitTarget>> Session::targets_of(const Call& call) {
   const plan::RouteTo to = plan.routing.to;
   if (plan.action == plan::Action::kFetch || plan.action == plan::Action::kCloseCursor) {
     const std::string& cursor = std::get<plan::CursorSpec>(plan.detail).name;
+    if (cursor.empty()) return units_of_cursors();
     if (const auto merged = merged_cursors_.find(cursor); merged != merged_cursors_.end()) {
       std::vector<plan::UnitTarget> several;
       for (const UnitId unit : merged->second->units()) several.push_back({unit, {}, {}});
@@ -533,11 +534,13 @@ Task<Status> Session::begin_implicit() {
 Task<Status> Session::end_implicit(Status result) {
   if (!implicit_block_) co_return result;
   implicit_block_ = false;
+  if (result) result = check_held_cursors();
   if (result) {
     result = co_await txn_->commit();
   } else {
     co_await txn_->rollback();
   }
+  co_await end_cursors(result.has_value());
   if (result) settings_ = txn_->settings_now();
   if (auto temp = co_await end_of_temp(); !temp && result) result = temp;
   if (catalog_dirty_) {

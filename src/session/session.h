@@ -289,6 +289,9 @@ class Session final : public placement::UnitRunner {
                                                           std::optional<wire::RowDescription>* columns,
                                                           exec::MergedCursor* cursor, size_t source);
   Task<Status> forget_lost_cursors();
+  std::vector<plan::UnitTarget> units_of_cursors() const;
+  Task<void> end_cursors(bool committed);
+  Status check_held_cursors() const;
   Task<Status> describe_cursor(std::string name);
 
   // --- judge.cpp ---

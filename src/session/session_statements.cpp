@@ -115,14 +115,14 @@ Task<Status> Session::commit_block(const plan::Plan& plan) {
   for (const auto& participant : txn_->participants()) {
     if (auto ready = co_await run_on(*participant, {}, false); !ready) co_return ready;
   }
-  auto committed = co_await txn_->commit();
+  Status committed = check_held_cursors();
+  if (committed)
+    committed = co_await txn_->commit();
+  else
+    co_await txn_->rollback();
   settings_ = txn_->settings_now();
   context_hash_ = 0;
-  std::erase_if(cursors_, [&](const auto& cursor) {
-    const txn::Participant* participant = txn_->find(cursor.second);
-    return participant == nullptr || !participant->pinned;
-  });
-  merged_cursors_.clear();
+  co_await end_cursors(committed.has_value());
   portals_.clear();
   if (catalog_dirty_) {
     catalog_dirty_ = false;
@@ -171,8 +171,7 @@ Task<Status> Session::rollback_block(const plan::Plan& plan) {
   co_await txn_->rollback();
   settings_ = txn_->settings_now();
   context_hash_ = 0;
-  cursors_.clear();
-  merged_cursors_.clear();
+  co_await end_cursors(false);
   portals_.clear();
   if (catalog_dirty_) {
     catalog_dirty_ = false;

@@ -62,6 +62,7 @@ LEAVES = {
     "temporary table that hides": ["CREATE TEMP TABLE {t} (x text)"],
     "temporary function": ["CREATE FUNCTION pg_temp.leak() RETURNS int LANGUAGE sql AS 'SELECT 666'"],
     "held cursor": ["BEGIN", "DECLARE leak CURSOR WITH HOLD FOR SELECT 'from A'", "COMMIT"],
+    "held cursor over several units": ["DECLARE leak CURSOR WITH HOLD FOR SELECT k FROM {t} ORDER BY k", "FETCH leak"],
     "open cursor": ["BEGIN", "DECLARE leak CURSOR FOR SELECT k FROM {t} ORDER BY k", "FETCH leak"],
     "listen": ["LISTEN leak"],
     "listen, rolled back": ["BEGIN", "LISTEN leak", "ROLLBACK"],

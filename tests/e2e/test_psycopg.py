@@ -122,6 +122,29 @@ def test_server_cursor(cluster, numbers, size):
         assert cursor.fetchmany(5) == [("row 9",)]
 
 
+def test_held_cursor(cluster, numbers):
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        with connection.cursor(name="held", withhold=True) as cursor:
+            cursor.itersize = 7
+            cursor.execute(f"SELECT k FROM {numbers} WHERE k > %s ORDER BY k", [190])
+            assert cursor.fetchmany(2) == [(191,), (192,)]
+            connection.execute(f"DELETE FROM {numbers} WHERE k = 195")
+            assert [row[0] for row in cursor] == list(range(193, 201))
+        assert connection.execute("SELECT count(*) FROM pg_cursors WHERE name = 'held'").fetchone() == (0,)
+
+
+@pytest.mark.decan_only
+def test_held_cursor_of_a_transaction_that_writes(connection, numbers):
+    connection.execute("BEGIN")
+    connection.execute(f"DECLARE held CURSOR WITH HOLD FOR SELECT k FROM {numbers} ORDER BY k")
+    connection.execute(f"UPDATE {numbers} SET v = 'new' WHERE k = 1")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="can not write"):
+        connection.execute("COMMIT")
+    assert connection.execute(f"SELECT v FROM {numbers} WHERE k = 1").fetchone() == ("row 1",)
+    with pytest.raises(psycopg.errors.InvalidCursorName):
+        connection.execute("FETCH held")
+
+
 def test_copy_text_and_binary(connection, make_table):
     table = make_table("k int PRIMARY KEY, t text, n numeric, d date")
     rows = [(k, f"text\t{k}\n\\", decimal.Decimal(k) / 8, datetime.date(2026, 1, 1) + datetime.timedelta(days=k))
