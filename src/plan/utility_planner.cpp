@@ -234,9 +234,9 @@ void plan_declare(const UtilityInput& input, Plan& out) {
   if (out.action == Action::kScatter) {
     constexpr int64_t kRefused = kBinary | kScroll;
     if ((tree.num("options") & kRefused) != 0 || out.effects.takes_row_locks)
-      return refuse(
-          out, "a cursor over several storage units with SCROLL, BINARY or FOR UPDATE is not supported",
-          "Declare it without these, or add an equality condition on the sharding key.");
+      return refuse(out,
+                    "a cursor over several storage units with SCROLL, BINARY or FOR UPDATE is not supported",
+                    "Declare it without these, or add an equality condition on the sharding key.");
   } else if (out.action != Action::kRoute) {
     return;
   }
