@@ -292,6 +292,7 @@ class Scatter {
 
   void send_columns(const wire::RowDescription& columns) {
     outcome_.columns = columns;
+    if (request_.copy_rows != nullptr) request_.copy_rows->columns(columns);
     if (request_.send_description && !failed()) client_.writer().row_description(*outcome_.columns);
   }
 
@@ -306,6 +307,11 @@ class Scatter {
       }
       *request_.buffer_rows += rows;
       co_return Status{};
+    }
+    if (request_.copy_rows != nullptr) {
+      if (auto added = request_.copy_rows->add(rows); !added) co_return added;
+      const std::string data = request_.copy_rows->take();
+      co_return co_await client_.forward(data);
     }
     co_return co_await client_.forward(rows);
   }

@@ -10,6 +10,7 @@
 
 #include "backend/unit_connection.h"
 #include "exec/client_port.h"
+#include "exec/copy_rows.h"
 #include "exec/merge.h"
 #include "exec/relay.h"
 #include "plan/merge_spec.h"
@@ -39,6 +40,7 @@ struct ScatterRequest {
   // other on the first unit that they share, and never crosswise; a statement that fails runs no further.
   bool in_turn = false;
   std::string* buffer_rows = nullptr;  // rows go there instead of to the client
+  CopyRows* copy_rows = nullptr;       // what rows become before they go to the client
 };
 
 struct ScatterOutcome {

@@ -23,7 +23,8 @@ std::string lower(std::string text) {
 
 struct Options {
   CopySpec spec;
-  bool encoding = false;  // another encoding than the client's
+  bool encoding = false;  // another encoding than UTF8
+  bool names_encoding = false;
   bool freeze = false;
   std::vector<std::string> forced_columns;  // FORCE_NULL, FORCE_NOT_NULL; "*" for all
 };
@@ -64,6 +65,11 @@ Options read_options(const Tree& tree) {
     } else if (name == "encoding") {
       const std::string encoding = lower(value);
       out.encoding = encoding != "utf8" && encoding != "utf-8";
+      out.names_encoding = true;
+    } else if (name == "force_quote") {
+      for (const Tree& column : arg.is("List") ? arg.list("items") : std::vector<Tree>{})
+        out.spec.force_quote.push_back(column.constant());
+      out.spec.force_quote_all = !arg.is("List");
     } else if (name == "freeze") {
       out.freeze = is_true(arg);
     } else if (name == "force_null" || name == "force_not_null") {
@@ -280,6 +286,7 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
   if (query_range.end <= query_range.begin || input.statement->query == nullptr)
     return refuse(out, "this form of COPY is not supported", "");
   options.spec.query = std::string(input.sql.substr(query_range.begin, query_range.bytes()));
+  options.spec.query_at = query_range.begin - (input.alone ? 0 : range.begin);
   const SourceText source(input.sql, nullptr, input.base());
   const QueryInput query{input.statement->query, input.statement->tree, query_range, range,
                          input.parameter_types};
@@ -287,12 +294,16 @@ void copy_query_out(const UtilityInput& input, Options options, Plan& out) {
   planner.plan(out);
   if (out.action == Action::kScatter) {
     const MergeSpec& merge = *out.merge;
-    if (merge.grouped || !merge.order_by.empty() || merge.limit || merge.offset || merge.hidden > 0)
-      return refuse(out, "COPY of a query that merges rows of several storage units is not supported",
-                    "Leave ORDER BY, LIMIT and aggregates out, or restrict the query to one sharding key.");
+    options.spec.merged =
+        merge.grouped || !merge.order_by.empty() || merge.limit || merge.offset || merge.hidden > 0;
+    if (options.spec.merged && options.names_encoding)
+      return refuse(
+          out, "ENCODING in a COPY of a query that merges rows of several storage units is not supported",
+          "Set client_encoding instead.");
     out.merge.reset();
-    options.spec.unit_sql =
-        render_text(out.fragment_text, input.alone ? input.sql : input.own_text(), nullptr, std::nullopt);
+    if (!options.spec.merged)
+      options.spec.unit_sql =
+          render_text(out.fragment_text, input.alone ? input.sql : input.own_text(), nullptr, std::nullopt);
   } else if (out.action != Action::kRoute) {
     if (out.action != Action::kRefuse)
       refuse(out, "COPY of a write over several storage units is not supported", "Run the write by itself.");

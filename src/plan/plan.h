@@ -132,8 +132,12 @@ struct CopySpec {
   char delimiter = '\t';
   std::string null_text = "\\N";
   char quote = '"', escape = '"';
-  bool header = false;   // HEADER or HEADER MATCH: the first line goes to every unit
-  std::string query;     // COPY (query) TO: the text between the parentheses
+  bool header = false;  // HEADER or HEADER MATCH: the first line goes to every unit
+  std::string query;    // COPY (query) TO: the text between the parentheses
+  size_t query_at = 0;  // where it is in the statement's text
+  bool merged = false;  // over several units the query's rows have to be merged
+  std::vector<std::string> force_quote;
+  bool force_quote_all = false;
   std::string unit_sql;  // statement for each unit (COPY IN to the parent; COPY OUT of the local rows)
 };
 

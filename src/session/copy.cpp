@@ -416,6 +416,7 @@ Task<Status> Session::copy_out(Call& call) {
   auto types = co_await copied_types(spec);
   if (!types) co_return fail(types.error());
   const bool whole = targets->size() == 1;
+  if (!whole && spec.merged) co_return co_await copy_merged(call);
   if (whole && (types->empty() || targets->front().unit == node_.home()))
     co_return co_await route(call, targets->front(), 1);
   if (!whole) {

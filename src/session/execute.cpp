@@ -465,6 +465,7 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
   request.send_description = call.simple;
   request.one_answer = plan.broadcast_write;
   request.in_turn = writes;
+  request.copy_rows = call.copy_rows;
   if (call.portal != nullptr && call.max_rows > 0) request.buffer_rows = &call.portal->buffered;
   std::vector<UnitId> units_asked;
   for (const plan::UnitTarget& target : targets) {
@@ -501,6 +502,14 @@ Task<Status> Session::scatter(Call& call, std::vector<plan::UnitTarget> targets)
                         plan::text_map(plan, call.values, targets[outcome->failed], targets.size()));
     send_error(*outcome->error);
     co_return fail(kTold, {});
+  }
+  if (call.copy_rows != nullptr) {
+    const std::string head = call.copy_rows->take();  // where there was no row
+    if (auto sent = co_await port_.forward(head); !sent) co_return sent;
+    if (call.result_formats.front() == 1) port_.writer().raw('d', std::string_view("\xff\xff", 2));
+    port_.writer().empty('c');
+    complete("COPY " + std::to_string(outcome->rows));
+    co_return Status{};
   }
   const std::string tag = plan.tag + (plan.tag == "INSERT" ? " 0 " : " ") + std::to_string(outcome->rows);
   if (call.portal != nullptr && call.max_rows > 0) {

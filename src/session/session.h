@@ -14,6 +14,7 @@
 #include "distsql/admin_context.h"
 #include "distsql/handlers.h"
 #include "exec/client_port.h"
+#include "exec/copy_rows.h"
 #include "exec/merged_cursor.h"
 #include "exec/relay.h"
 #include "placement/unit_runner.h"
@@ -54,6 +55,7 @@ struct Call {
   int32_t max_rows = 0;
   std::vector<int16_t> result_formats;
   plan::ReadValues read;
+  exec::CopyRows* copy_rows = nullptr;  // COPY … TO of a merged query
 };
 
 // Sent to units as the client wrote it, or as fragments of it: units can describe it.
@@ -274,6 +276,8 @@ class Session final : public placement::UnitRunner {
   Task<Result<bool>> feed_unit(backend::UnitConnection& connection, bool tell);
   Task<Status> pump_copy_in(txn::Participant& participant);
   Task<Status> copy_in(Call& call);
+  Task<Result<std::string>> copy_head(const plan::CopySpec& spec, std::string_view sql);
+  Task<Status> copy_merged(Call& call);
   Task<Status> copy_out(Call& call);
   Task<Result<std::vector<Oid>>> copied_types(const plan::CopySpec& spec);
 
