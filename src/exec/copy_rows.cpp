@@ -83,7 +83,8 @@ void CopyRows::add_csv(std::string_view value, bool quoted, bool alone) {
     return c == spec_.delimiter || c == spec_.quote || c == '\n' || c == '\r';
   };
   // "\." alone would end the data.
-  quoted = quoted || value == spec_.null_text || (alone && value == "\\.") || std::ranges::any_of(value, special);
+  quoted =
+      quoted || value == spec_.null_text || (alone && value == "\\.") || std::ranges::any_of(value, special);
   if (!quoted) {
     line_ += value;
     return;
