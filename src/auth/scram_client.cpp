@@ -58,9 +58,9 @@ std::string escaped(std::string_view user) {
   return out;
 }
 
-Result<PassThroughKeys> derive_keys(std::string_view password, const ServerFirst& server) {
+Result<PassThroughKeys> derive_keys(std::string_view password, const std::string& salt, int iterations) {
   std::string prepared = prepared_password(password);
-  auto salted = salted_password(prepared, server.salt, server.iterations);
+  auto salted = salted_password(prepared, salt, iterations);
   wipe(prepared);
   if (!salted) return std::unexpected(std::move(salted.error()));
   const auto client_key = hmac_sha256(view(*salted), "Client Key");
@@ -75,6 +75,14 @@ Result<PassThroughKeys> derive_keys(std::string_view password, const ServerFirst
 }
 
 }  // namespace
+
+Result<PassThroughKeys> keys_of(std::string_view password, const Verifier& verifier) {
+  auto keys = derive_keys(password, verifier.salt, verifier.iterations);
+  if (!keys) return keys;
+  keys->salt = verifier.salt;
+  keys->iterations = verifier.iterations;
+  return keys;
+}
 
 PassThroughKeys::~PassThroughKeys() {
   wipe(client_key);
@@ -140,7 +148,7 @@ Result<std::string> ScramClient::final(std::string_view server_first) {
     }
     keys = *keys_;
   } else {
-    auto derived = derive_keys(password_, *server);
+    auto derived = derive_keys(password_, server->salt, server->iterations);
     if (!derived) return std::unexpected(std::move(derived.error()));
     keys = *derived;
   }

@@ -147,7 +147,7 @@ bool Pool::may_stay(UnitConnection& connection, const PerUnit& unit) const {
   };
   const meta::UnitRecord* record = record_of(connection.unit());
   if (record == nullptr || record->host != connection.record().host ||
-      record->port != connection.record().port || forgotten(forgotten_roles_, connection.identity().role) ||
+      record->port != connection.record().port ||
       forgotten(forgotten_databases_, connection.identity().database)) {
     return false;
   }
@@ -158,7 +158,7 @@ bool Pool::may_stay(UnitConnection& connection, const PerUnit& unit) const {
 std::vector<UnitConnectionPtr>& Pool::idle_list(PerUnit& unit, const Identity& identity) {
   const auto found = unit.idle.find(identity);
   if (found != unit.idle.end()) return found->second;
-  return unit.idle[Key{identity.database, identity.role}];
+  return unit.idle[Key{identity.database, identity.role, identity.role_id}];
 }
 
 void Pool::release(UnitConnectionPtr connection) {
@@ -205,14 +205,6 @@ void Pool::close_idle() {
   for (auto& unit : per_unit_) close_idle_if(*unit, [](const UnitConnectionPtr&) { return true; });
 }
 
-void Pool::forget_role(const std::string& role) {
-  ++changes_;
-  forgotten_roles_[role] = Clock::now();
-  for (auto& unit : per_unit_) {
-    close_idle_if(*unit, [&](const UnitConnectionPtr& idle) { return idle->identity().role == role; });
-  }
-}
-
 void Pool::forget_database(const std::string& database) {
   ++changes_;
   forgotten_databases_[database] = Clock::now();
@@ -240,7 +232,6 @@ void Pool::housekeeping() {
     });
   }
   const auto outlived = [&](const auto& entry) { return now - entry.second > limits_.max_lifetime; };
-  std::erase_if(forgotten_roles_, outlived);
   std::erase_if(forgotten_databases_, outlived);
 }
 

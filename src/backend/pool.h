@@ -55,26 +55,25 @@ class Pool {
   const UnitsPtr& units() const { return units_; }
   async::Loop& loop() { return loop_; }
   void close_idle();  // all of them, e.g. after a unit's restart
-  // A role's password or rights changed, or it was dropped: what is open under its name serves nobody else.
-  void forget_role(const std::string& role);
 
   struct UnitStats {
     size_t open = 0, idle = 0, waiting = 0;
     uint64_t opened_total = 0, failed_total = 0, timeouts_total = 0;
   };
-  std::vector<UnitStats> stats() const;               // the loop's thread
-  std::vector<UnitStats> published_stats() const;     // any thread: as of the last tick
-  void forget_database(const std::string& database);  // the same, so that it can be dropped
+  std::vector<UnitStats> stats() const;            // the loop's thread
+  std::vector<UnitStats> published_stats() const;  // any thread: as of the last tick
+  // What is open in it serves nobody any more, so that it can be dropped.
+  void forget_database(const std::string& database);
 
  private:
   struct Key {
     std::string database, role;
+    Oid role_id;
   };
   struct KeyLess {  // finds an identity without a copy of its names
     using is_transparent = void;
     bool operator()(const auto& a, const auto& b) const {
-      const int order = std::string_view(a.database).compare(b.database);
-      return order < 0 || (order == 0 && a.role < b.role);
+      return std::tie(a.database, a.role, a.role_id) < std::tie(b.database, b.role, b.role_id);
     }
   };
   struct Waiter {
@@ -109,7 +108,7 @@ class Pool {
   uint64_t changes_ = 1;
   // Connections opened before these times are not kept. Entries die with the longest-lived connection they
   // could concern.
-  std::map<std::string, async::TimePoint> forgotten_roles_, forgotten_databases_;
+  std::map<std::string, async::TimePoint> forgotten_databases_;
   mutable std::mutex published_mutex_;
   std::vector<UnitStats> published_;
   async::Loop::TickHandle tick_;

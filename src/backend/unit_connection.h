@@ -34,7 +34,8 @@ namespace decan::backend {
 struct Identity {
   std::string role;
   std::string database;
-  std::shared_ptr<const auth::PassThroughKeys> keys;  // from the client's own login
+  std::shared_ptr<const auth::PassThroughKeys> keys;  // from a login of the role
+  Oid role_id = 0;  // on the home unit: a role that is dropped and made again is another one
 };
 
 // A statement's text as units prepare it: one per distinct text and parameter types on a loop.

@@ -70,6 +70,8 @@ Result<std::string> Session::with_hashed_password(const plan::DdlSpec& spec, std
   // what it sent.
   auto verifier = auth::make_verifier(*password);
   if (!verifier) return fail(verifier.error());
+  if (auto keys = auth::keys_of(*password, *verifier))
+    node_.role_keys.learn(at.role, std::make_shared<auth::PassThroughKeys>(std::move(*keys)));
   text = std::string(sql);
   text.replace(at.offset, at.bytes, "'" + verifier->to_string() + "'");
   return text;

@@ -297,6 +297,10 @@ Task<Result<txn::Participant*>> Session::join(UnitId unit, bool block) {
       if (auto allowed = check_isolation(); !allowed) co_return fail(allowed.error());
     }
   }
+  auto joined = co_await txn_->join(unit, block, settings_);
+  const bool refused = !joined && (joined.error().sqlstate == sqlstate::kInvalidPassword ||
+                                   joined.error().sqlstate == sqlstate::kInvalidAuthorization);
+  if (!refused || !co_await learn_new_keys()) co_return joined;
   co_return co_await txn_->join(unit, block, settings_);
 }
 

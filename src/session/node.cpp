@@ -95,6 +95,20 @@ void LoginThrottle::succeeded(const std::string& address, const std::string& rol
   failures_.erase({address, role});
 }
 
+// --- RoleKeys ---
+
+void RoleKeys::learn(const std::string& role, Keys keys) {
+  const std::lock_guard lock(mutex_);
+  if (known_.size() >= kMaxEntries && !known_.contains(role)) known_.erase(known_.begin());
+  known_[role] = std::move(keys);
+}
+
+RoleKeys::Keys RoleKeys::newest(const std::string& role) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = known_.find(role);
+  return found == known_.end() ? nullptr : found->second;
+}
+
 // --- Catalogs ---
 
 Task<Result<catalog::SnapshotPtr>> Catalogs::current(LoopContext& loop, std::string database) {

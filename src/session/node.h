@@ -90,6 +90,20 @@ class LoginThrottle {
   std::map<std::pair<std::string, std::string>, std::deque<async::TimePoint>> failures_;
 };
 
+// The newest keys that each role's password is known to have, from logins and ALTER ROLE on this node:
+// sessions that logged in before a change go on with them. In memory only.
+class RoleKeys {
+ public:
+  using Keys = std::shared_ptr<const auth::PassThroughKeys>;
+  void learn(const std::string& role, Keys keys);
+  Keys newest(const std::string& role) const;
+
+ private:
+  static constexpr size_t kMaxEntries = 10'000;
+  mutable std::mutex mutex_;
+  std::map<std::string, Keys> known_;
+};
+
 // The current catalog of each logical database. Any loop; loading runs on the caller's loop.
 class Catalogs {
  public:
@@ -143,6 +157,7 @@ struct Node {
   std::vector<std::unique_ptr<LoopContext>> loops;
   Registry registry;
   LoginThrottle throttle;
+  RoleKeys role_keys;
   Catalogs catalogs{*this};
   std::unique_ptr<auth::ProofKey> proofs;
   std::unique_ptr<txn::GidSource> gids;

@@ -196,6 +196,7 @@ class Session final : public placement::UnitRunner {
   Result<MergeValues> merge_values(const Call& call) const;
   Task<Status> scatter(Call& call, std::vector<plan::UnitTarget> targets);
   Task<Result<txn::Participant*>> join(UnitId unit, bool block);
+  Task<bool> learn_new_keys();
   std::optional<plan::UnitTarget> one_target(const Call& call) const;
   Result<std::vector<plan::UnitTarget>> targets_of(const Call& call);
   bool is_stale(const wire::ErrorFields& error) const;

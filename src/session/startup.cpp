@@ -225,7 +225,7 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   auto found = co_await (*connection)
                    ->query(
                        "SELECT rolpassword, rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > "
-                       "pg_catalog.now()), rolconnlimit FROM pg_catalog.pg_authid "
+                       "pg_catalog.now()), rolconnlimit, oid FROM pg_catalog.pg_authid "
                        "WHERE rolname = " +
                        quote_literal(role));
   loop_.pool.release(std::move(*connection));
@@ -255,6 +255,8 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
   identity_.role = role_now_ = role;
   identity_.database = database;
   identity_.keys = std::make_shared<auth::PassThroughKeys>(*keys);
+  identity_.role_id = static_cast<Oid>(std::stoul(rows[0][3].value_or("0")));
+  node_.role_keys.learn(role, identity_.keys);
   service_ = node_.service_identity(database);
   txn_ = std::make_unique<txn::Transaction>(
       txn::Transaction::Options{&loop_.pool, &identity_, &service_, node_.gids.get()});
@@ -263,6 +265,23 @@ Task<bool> Session::authenticate(const wire::StartupPacket& packet) {
     co_return false;
   }
   port_.stream().set_deadline(async::kNoDeadline);
+  co_return true;
+}
+
+// The role's password has changed since the login, which does not end a session: whether there are keys for
+// the new one. A role of the same name that was made since is another one.
+Task<bool> Session::learn_new_keys() {
+  const auto newest = node_.role_keys.newest(identity_.role);
+  if (!newest || newest == identity_.keys) co_return false;
+  auto connection = co_await loop_.pool.acquire(node_.home(), node_.service_identity("postgres"));
+  if (!connection) co_return false;
+  auto found =
+      co_await (*connection)
+          ->query("SELECT FROM pg_catalog.pg_authid WHERE oid = " + std::to_string(identity_.role_id) +
+                  " AND rolname = " + quote_literal(identity_.role));
+  loop_.pool.release(std::move(*connection));
+  if (!found || found->front().rows.empty()) co_return false;
+  identity_.keys = newest;
   co_return true;
 }
 

@@ -125,6 +125,25 @@ def test_changed_password_counts_at_once(cluster, connection, role):
             assert other.value("SELECT count(*) FROM pg_roles WHERE rolname = current_user") == "1"
 
 
+@pytest.mark.decan_only
+def test_role_made_again_is_another_one(cluster, connection):
+    connection.execute("CREATE ROLE e2e_again LOGIN PASSWORD 'secret'")
+    with wire.connect(cluster, user="e2e_again", password="secret") as old:
+        old.run("SELECT 1")
+        connection.execute("DROP ROLE e2e_again")
+        connection.execute("CREATE ROLE e2e_again LOGIN PASSWORD 'other'")
+        try:
+            connection.execute("CREATE TABLE e2e_of_new_role (v int)")
+            connection.execute("GRANT SELECT ON e2e_of_new_role TO e2e_again")
+            with wire.connect(cluster, user="e2e_again", password="other") as new:
+                assert new.value("SELECT count(*) FROM e2e_of_new_role") == "0"
+            with pytest.raises((wire.ServerError, wire.Closed)):
+                old.run("SELECT count(*) FROM e2e_of_new_role")
+        finally:
+            connection.execute("DROP TABLE e2e_of_new_role")
+            connection.execute("DROP ROLE e2e_again")
+
+
 def test_dropped_role_is_out(cluster, connection):
     connection.execute("CREATE ROLE e2e_dropped LOGIN PASSWORD 'secret'")
     with wire.connect(cluster, user="e2e_dropped", password="secret") as session:

@@ -461,6 +461,33 @@ def test_tables_that_a_server_came_with_are_single_tables(home, old_server, sql)
         assert late.execute("INSERT INTO old.task (title) VALUES ('plain') RETURNING title").fetchone() == ("PLAIN",)
 
 
+def test_a_promoted_standby_takes_over(server, sql):
+    name = register(sql, server)
+    sql.execute("CREATE TABLE kept (k int PRIMARY KEY, v text)")
+    sql.execute("SELECT create_distributed_table('kept', 'k')")
+    sql.execute("INSERT INTO kept VALUES " + ", ".join(f"({k}, 'row {k}')" for k in range(100)))
+    standby = clusters.PlainServer.standby_of(server)
+    with standby:
+        address = f"HOST='{standby.host}', PORT={standby.port}, DB='decan', USER='postgres', PASSWORD='{standby.superuser_password}'"
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            sql.execute(f"ALTER STORAGE UNIT {name} ({address})")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:   # all that the primary has
+            with direct(server) as primary, direct(standby) as follower:
+                end = primary.execute("SELECT pg_current_wal_lsn()").fetchone()[0]
+                if follower.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [end]).fetchone()[0]:
+                    break
+            time.sleep(0.1)
+        server.stop()
+        with pytest.raises(psycopg.Error):
+            sql.execute("SELECT count(*) FROM kept")
+        standby.promote()
+        sql.execute(f"ALTER STORAGE UNIT {name} ({address})")
+        assert sql.execute("SELECT count(*) FROM kept").fetchone() == (100,)
+        sql.execute("UPDATE kept SET v = 'new'")
+        assert sql.execute("SELECT count(*) FROM kept WHERE v = 'new'").fetchone() == (100,)
+
+
 def test_tables_that_came_with_a_server_are_placed(home, server, sql):
     with direct(server, "postgres") as late:
         late.execute("CREATE DATABASE decan")

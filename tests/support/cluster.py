@@ -184,6 +184,28 @@ class PlainServer(Cluster):
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = {value}\n" for name, value in values.items())
 
+    @classmethod
+    def standby_of(cls, primary: "PlainServer") -> "PlainServer":
+        """A streaming standby with the primary's roles; promote() makes it a server of its own."""
+        self = cls.__new__(cls)
+        self.directory = make_directory("decan-plain-")
+        self.data = self.directory / "data"
+        self.port = free_port()
+        self.password, self.superuser_password, self.database = primary.password, primary.superuser_password, primary.database
+        RUNNING.add(self)
+        subprocess.run(
+            as_server_user([str(PG_BIN / "pg_basebackup"), "-D", str(self.data), "-R", "-h", primary.host, "-p", str(primary.port),
+                            "-U", "postgres", "-c", "fast"]),
+            check=True, capture_output=True, env={**os.environ, "PGPASSWORD": self.superuser_password}, cwd="/")
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"port = {self.port}\nunix_socket_directories = '{self.directory}'\n")
+        self.start()
+        return self
+
+    def promote(self) -> None:
+        subprocess.run(as_server_user([str(PG_BIN / "pg_ctl"), "-D", str(self.data), "-w", "promote"]), check=True,
+                       stdout=subprocess.DEVNULL, cwd="/")
+
     def start(self) -> None:
         subprocess.run(
             as_server_user([str(PG_BIN / "pg_ctl"), "-D", str(self.data), "-w", "-t", "60", "-l",
